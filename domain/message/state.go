@@ -1,0 +1,136 @@
+package message
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/sendlog/sendlog/domain"
+)
+
+// State is the fold of one outgoing message's own events: all that deciding
+// about it needs.
+type State struct {
+	Last        domain.Position // of the newest event; 0 when the message does not exist
+	RequestedAt time.Time
+	Request     SendRequested
+
+	Attempt  int             // the newest attempt, 0 before the first
+	Budget   int             // attempts since the request or the last redrive
+	Open     bool            // the newest attempt has no outcome: somebody called, or is about to
+	Unknown  bool            // its outcome is recorded as unknown
+	At       time.Time       // of the newest attempt or outcome
+	Since    domain.Position // of the newest attempt: its statuses come later in the log
+	Refused  *SendRefused    // the newest refusal, if nothing followed it
+	Accepted bool
+	Dead     bool
+	Redriven bool // the newest event is a redrive
+}
+
+// Apply folds one event. Events must come in order, each once.
+func (s *State) Apply(e domain.Event) error {
+	if e.Position <= s.Last {
+		return fmt.Errorf("fold %s: position %d after %d", e.Type, e.Position, s.Last)
+	}
+	s.Redriven = false
+	switch e.Type {
+	case TypeSendRequested:
+		if err := e.Decode(&s.Request); err != nil {
+			return err
+		}
+		s.RequestedAt = e.At
+	case TypeSendAttempted:
+		var f SendAttempted
+		if err := e.Decode(&f); err != nil {
+			return err
+		}
+		s.Attempt, s.Budget, s.Open, s.Unknown, s.Refused = f.Attempt, s.Budget+1, true, false, nil
+		s.At, s.Since = e.At, e.Position
+	case TypeSendAccepted: // of any attempt: the person has it
+		s.Accepted, s.Open, s.Unknown = true, false, false
+	case TypeSendRefused:
+		var f SendRefused
+		if err := e.Decode(&f); err != nil {
+			return err
+		}
+		if f.Attempt == s.Attempt { // a late answer to an older attempt changes nothing
+			s.Refused, s.Open, s.Unknown, s.At = &f, false, false, e.At
+		}
+	case TypeOutcomeUnknown:
+		var f OutcomeUnknown
+		if err := e.Decode(&f); err != nil {
+			return err
+		}
+		if f.Attempt == s.Attempt {
+			s.Unknown, s.Open, s.At = true, false, e.At
+		}
+	case TypeSendDeadLettered:
+		s.Dead = true
+	case TypeSendRedriven:
+		s.Dead, s.Redriven, s.Budget, s.Refused, s.Unknown = false, true, 0, nil, false
+	default:
+		return fmt.Errorf("fold message: unknown event %q at %d", e.Type, e.Position)
+	}
+	s.Last = e.Position
+	return nil
+}
+
+// Fold folds the events of one message.
+func Fold(events []domain.Event) (State, error) {
+	var s State
+	for _, e := range events {
+		if err := s.Apply(e); err != nil {
+			return State{}, err
+		}
+	}
+	return s, nil
+}
+
+// Do names what a dispatcher must do next with a message.
+type Do uint8
+
+// The possible next steps.
+const (
+	Nothing Do = iota // it is finished, dead-lettered, or does not exist
+	Attempt           // record an attempt and call
+	Doubt             // record that the open attempt's outcome is unknown
+	GiveUp            // dead-letter it
+)
+
+// Step is the next thing to do, and when.
+type Step struct {
+	Do        Do
+	NotBefore time.Time
+	Attempt   int    // number of the attempt to make, or in doubt
+	After     string // for Attempt: why again
+	Reason    string // for GiveUp
+}
+
+// Next decides from the recorded facts alone. maxAttempts is 1 or more;
+// unknownWait is how long an unknown outcome waits for a status before the
+// message is sent again.
+//
+// An open attempt answers Doubt: whoever made it is either this very caller,
+// who knows the outcome and records it instead of asking, or is gone.
+func (s *State) Next(maxAttempts int, unknownWait time.Duration) Step {
+	switch {
+	case s.Last == 0, s.Accepted, s.Dead:
+		return Step{Do: Nothing}
+	case s.Open:
+		return Step{Do: Doubt, Attempt: s.Attempt}
+	case s.Redriven:
+		return Step{Do: Attempt, Attempt: s.Attempt + 1, After: "redriven"}
+	case s.Attempt == 0:
+		return Step{Do: Attempt, Attempt: 1}
+	case s.Refused != nil && !s.Refused.Retry:
+		return Step{Do: GiveUp, Reason: "refused"}
+	case s.Refused != nil && s.Budget >= maxAttempts:
+		return Step{Do: GiveUp, Reason: "attempts_exhausted"}
+	case s.Refused != nil:
+		return Step{Do: Attempt, Attempt: s.Attempt + 1, After: "refused", NotBefore: s.At.Add(s.Refused.Wait)}
+	case s.Unknown && s.Budget >= maxAttempts:
+		return Step{Do: GiveUp, Reason: "outcome_unknown", NotBefore: s.At.Add(unknownWait)}
+	case s.Unknown:
+		return Step{Do: Attempt, Attempt: s.Attempt + 1, After: "unknown", NotBefore: s.At.Add(unknownWait)}
+	}
+	return Step{Do: Nothing}
+}
