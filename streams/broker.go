@@ -1,0 +1,138 @@
+package streams
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/sendlog/sendlog/domain"
+)
+
+// publishers is the number of publishing connections: each is one read loop
+// in the server, and four carry twice what one does.
+const publishers = 4
+
+// recorderPending bounds webhook facts awaiting their acknowledgement (events).
+const recorderPending = 16384
+
+// Broker is the connected log with all it offers: [Broker.Events],
+// [Broker.Reader], [Broker.Lane], [Broker.Tenants], [Broker.Quarantine],
+// [Broker.Dead], [Broker.Live].
+type Broker struct {
+	conns    []*nats.Conn // publishers, then the recorder, then the reader
+	js       []jetstream.JetStream
+	recorder jetstream.JetStream
+	reader   jetstream.JetStream
+	events   jetstream.Stream
+	codec    codec
+	log      *slog.Logger
+	meter    domain.Meter
+}
+
+// Config configures [Open].
+type Config struct {
+	Embedded *Embedded // the log in this process, or nil
+	URL      string    // of external servers, when Embedded is nil
+	Sealer   Sealer
+	Log      *slog.Logger
+	Meter    domain.Meter
+}
+
+// connectTimeout bounds reaching external servers at start.
+const connectTimeout = 10 * time.Second
+
+// Open connects and makes sure that every stream and consumer exists.
+func Open(ctx context.Context, c Config) (*Broker, error) {
+	b := &Broker{codec: codec{sealer: c.Sealer}, log: c.Log, meter: c.Meter}
+	for range publishers + 2 {
+		nc, err := c.dial()
+		if err != nil {
+			b.Close()
+			return nil, err
+		}
+		b.conns = append(b.conns, nc)
+		js, err := jetstream.New(nc,
+			jetstream.WithPublishAsyncMaxPending(recorderPending),
+			jetstream.WithPublishAsyncTimeout(domain.AppendTimeout))
+		if err != nil {
+			b.Close()
+			return nil, fmt.Errorf("use JetStream: %w", err)
+		}
+		b.js = append(b.js, js)
+	}
+	b.recorder, b.reader = b.js[publishers], b.js[publishers+1]
+	b.js = b.js[:publishers]
+	replicas := 1
+	if b.conns[0].ConnectedClusterName() != "" {
+		replicas = 3
+	}
+	if err := ensureTopology(ctx, b.reader, replicas); err != nil {
+		b.Close()
+		return nil, err
+	}
+	var err error
+	if b.events, err = b.reader.Stream(ctx, streamEvents); err != nil {
+		b.Close()
+		return nil, fmt.Errorf("open stream %s: %w", streamEvents, err)
+	}
+	return b, nil
+}
+
+func (c Config) dial() (*nats.Conn, error) {
+	opts := []nats.Option{
+		nats.Name("sendlog"),
+		nats.MaxReconnects(-1),
+		nats.PingInterval(20 * time.Second),
+		nats.Timeout(connectTimeout),
+		// Never keep a publish for later: its caller has been told it failed.
+		nats.ReconnectBufSize(-1),
+		nats.ErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) {
+			c.Log.Warn("streams: connection error", "error", err.Error())
+		}),
+	}
+	if c.Embedded != nil {
+		return c.Embedded.connect(opts...)
+	}
+	nc, err := nats.Connect(c.URL, opts...)
+	if err != nil {
+		return nil, fmt.Errorf("connect to NATS: %w", err)
+	}
+	return nc, nil
+}
+
+// publisher returns the connection for a number, so that the facts of one
+// number stay in order.
+func (b *Broker) publisher(n domain.NumberID) jetstream.JetStream {
+	return b.js[domain.Lane(n)%len(b.js)]
+}
+
+// Events returns the log of facts.
+func (b *Broker) Events() *Log { return &Log{b} }
+
+// Ready returns nil when the log answers and shows no loss.
+func (b *Broker) Ready(ctx context.Context) error {
+	info, err := b.events.Info(ctx)
+	if err != nil {
+		return fmt.Errorf("the log does not answer: %w", err)
+	}
+	if info.State.NumDeleted > 0 {
+		return fmt.Errorf("%w: %d events are missing in the middle of %s; restore it from a replica or a backup",
+			ErrGap, info.State.NumDeleted, streamEvents)
+	}
+	return nil
+}
+
+// Close drains and closes all connections.
+func (b *Broker) Close() {
+	for _, nc := range b.conns {
+		nc.Close()
+	}
+}
+
+// notFound reports whether err says that a message does not exist.
+func notFound(err error) bool { return errors.Is(err, jetstream.ErrMsgNotFound) }

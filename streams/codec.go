@@ -1,0 +1,115 @@
+package streams
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/sendlog/sendlog/domain"
+)
+
+// Sealer seals the personal part of an event, bound to its tenant and id.
+type Sealer interface {
+	Seal(domain.TenantID, domain.EventID, []byte) ([]byte, error)
+	Open(domain.TenantID, domain.EventID, []byte) ([]byte, error)
+}
+
+// envelope is the stored form of an event.
+type envelope struct {
+	ID          domain.EventID  `json:"id"`
+	Type        string          `json:"type"`
+	Version     int             `json:"v"`
+	Tenant      domain.TenantID `json:"tenant"`
+	Number      domain.NumberID `json:"number,omitempty"`
+	At          time.Time       `json:"at"`
+	Causation   domain.EventID  `json:"causation,omitempty"`
+	Correlation string          `json:"correlation,omitempty"`
+	Actor       string          `json:"actor,omitempty"`
+	Trace       string          `json:"trace,omitempty"`
+	Facts       json.RawMessage `json:"facts"`
+	Sealed      []byte          `json:"sealed,omitempty"` // begins with the id of the key inside the tenant's keyset
+}
+
+// codec turns events into stored bytes and back.
+type codec struct{ sealer Sealer }
+
+func (c codec) encode(e domain.Event) ([]byte, error) {
+	env := envelope{
+		ID: e.ID, Type: e.Type, Version: e.Version, Tenant: e.Key.Tenant, Number: e.Key.Number, At: e.At,
+		Causation: e.Causation, Correlation: e.Correlation, Actor: e.Actor, Trace: e.Trace, Facts: e.Facts,
+	}
+	if len(e.Personal) > 0 {
+		var err error
+		if env.Sealed, err = c.sealer.Seal(e.Key.Tenant, e.ID, e.Personal); err != nil {
+			return nil, fmt.Errorf("seal %s: %w", e.Type, err)
+		}
+	}
+	b, err := json.Marshal(env)
+	if err != nil {
+		return nil, fmt.Errorf("encode %s: %w", e.Type, err)
+	}
+	if len(b) > domain.MaxEvent {
+		return nil, domain.Errorf(domain.TooLarge, nil, "the event would be %d bytes; the log takes %d", len(b), domain.MaxEvent)
+	}
+	return b, nil
+}
+
+// errUndecodable marks stored bytes that this version cannot read.
+var errUndecodable = errors.New("stored event cannot be read")
+
+// decode opens a stored event. What the subject says and what the envelope
+// says must agree.
+func (c codec) decode(subject string, seq uint64, data []byte) (domain.Event, error) {
+	lane, kind, tenant, id, err := parseSubject(subject)
+	if err != nil {
+		return domain.Event{}, fmt.Errorf("%w: %w", errUndecodable, err)
+	}
+	env, personal, err := c.open(data)
+	if err != nil {
+		return domain.Event{}, fmt.Errorf("event at %d: %w", seq, err)
+	}
+	if env.Tenant != tenant || domain.Lane(env.Number) != lane {
+		return domain.Event{}, fmt.Errorf("%w: event at %d contradicts its subject", errUndecodable, seq)
+	}
+	return env.event(domain.Key{Kind: kind, Tenant: tenant, Number: env.Number, ID: id}, seq, personal), nil
+}
+
+func (c codec) open(data []byte) (envelope, []byte, error) {
+	var env envelope
+	if err := json.Unmarshal(data, &env); err != nil {
+		return env, nil, fmt.Errorf("%w: %w", errUndecodable, err)
+	}
+	if env.Version != 1 {
+		return env, nil, fmt.Errorf("%w: %s has version %d, this build reads 1", errUndecodable, env.Type, env.Version)
+	}
+	if len(env.Sealed) == 0 {
+		return env, nil, nil
+	}
+	personal, err := c.sealer.Open(env.Tenant, env.ID, env.Sealed)
+	if err != nil {
+		return env, nil, fmt.Errorf("%w: %w", errUndecodable, err)
+	}
+	return env, personal, nil
+}
+
+func (env envelope) event(k domain.Key, seq uint64, personal []byte) domain.Event {
+	return domain.Event{
+		ID: env.ID, Type: env.Type, Version: env.Version, Key: k, At: env.At, Position: domain.Position(seq),
+		Causation: env.Causation, Correlation: env.Correlation, Actor: env.Actor, Trace: env.Trace,
+		Facts: env.Facts, Personal: personal,
+	}
+}
+
+// message builds the publish of an event.
+func message(subject string, e domain.Event, data []byte) *nats.Msg {
+	m := &nats.Msg{Subject: subject, Data: data, Header: nats.Header{}}
+	m.Header.Set(jetstream.MsgIDHeader, string(e.ID))
+	if e.Trace != "" {
+		m.Header.Set("traceparent", e.Trace)
+	}
+	return m
+}

@@ -1,0 +1,210 @@
+package streams
+
+import (
+	"crypto/rand"
+	"crypto/subtle"
+	"encoding/hex"
+	"fmt"
+	"log/slog"
+	"net"
+	"os"
+	"path/filepath"
+	"strconv"
+	"time"
+
+	"github.com/gofrs/flock"
+	"github.com/nats-io/nats-server/v2/server"
+	"github.com/nats-io/nats.go"
+
+	"github.com/sendlog/sendlog/domain"
+)
+
+// Durability is when an acknowledged append survives a power cut.
+type Durability string
+
+// The durabilities of the embedded log.
+const (
+	Strict   Durability = "strict"   // fsynced before the answer
+	Interval Durability = "interval" // fsynced within 100 ms; a killed process still loses nothing
+)
+
+const (
+	syncInterval = 100 * time.Millisecond
+
+	// startTimeout bounds opening the store: an unclean stop re-reads the hot
+	// log at about 300 MB/s.
+	startTimeout = 10 * time.Minute
+
+	// maxStore bounds the disk the embedded log may take (bytes). Appends past
+	// it are refused with Unavailable and nothing acknowledged is lost.
+	maxStore = 1 << 40
+)
+
+// Authenticator tells which tenant an API key speaks for.
+type Authenticator interface {
+	Authenticate(key string) (domain.TenantID, bool)
+}
+
+// Embedded is a nats-server inside this process, the only owner of its store
+// directory.
+type Embedded struct {
+	server *server.Server
+	lock   *flock.Flock
+	secret string
+}
+
+// EmbeddedConfig configures [StartEmbedded].
+type EmbeddedConfig struct {
+	Dir        string     // store directory; created with mode 0700
+	Durability Durability // required
+	Listen     string     // host:port where tenants may subscribe to live.<tenant>.>; empty: no listener at all
+	Tenants    Authenticator
+	Log        *slog.Logger
+}
+
+// internalUser is the name of this process's own connections.
+const internalUser = "sendlog"
+
+// StartEmbedded opens the store and returns when the log is ready. A directory
+// that another process holds is refused.
+func StartEmbedded(c EmbeddedConfig) (*Embedded, error) {
+	if err := os.MkdirAll(c.Dir, 0o700); err != nil {
+		return nil, fmt.Errorf("create log directory: %w", err)
+	}
+	lock := flock.New(filepath.Join(c.Dir, "sendlog.lock"))
+	if held, err := lock.TryLock(); err != nil {
+		return nil, fmt.Errorf("lock log directory: %w", err)
+	} else if !held {
+		return nil, fmt.Errorf("the log directory %s is in use by another sendlog process; stop it, or set DATA_DIR to another directory", c.Dir)
+	}
+	e := &Embedded{lock: lock, secret: randomSecret()}
+	opts, err := e.options(c)
+	if err != nil {
+		_ = lock.Unlock()
+		return nil, err
+	}
+	if e.server, err = server.NewServer(opts); err != nil {
+		_ = lock.Unlock()
+		return nil, fmt.Errorf("make embedded nats-server: %w", err)
+	}
+	e.server.SetLoggerV2(natsLogger{c.Log}, false, false, false)
+	e.server.Start()
+	if !e.server.ReadyForConnections(startTimeout) {
+		e.Shutdown()
+		return nil, fmt.Errorf("the embedded log did not become ready within %s", startTimeout)
+	}
+	return e, nil
+}
+
+func (e *Embedded) options(c EmbeddedConfig) (*server.Options, error) {
+	o := &server.Options{
+		ServerName:         "sendlog-embedded", // stable: JetStream ties its store to the name
+		JetStream:          true,
+		StoreDir:           c.Dir,
+		JetStreamMaxStore:  maxStore,
+		JetStreamMaxMemory: 64 << 20, // memory streams only; we have none
+		MaxPayload:         1 << 20,
+		SyncInterval:       syncInterval,
+		SyncAlways:         c.Durability == Strict,
+		NoSigs:             true, // signals belong to cmd/sendlog
+		DontListen:         c.Listen == "",
+	}
+	if c.Durability != Strict && c.Durability != Interval {
+		return nil, fmt.Errorf("durability %q: want %q or %q", c.Durability, Strict, Interval)
+	}
+	o.CustomClientAuthentication = gate{secret: e.secret, tenants: c.Tenants}
+	if c.Listen != "" {
+		host, port, err := net.SplitHostPort(c.Listen)
+		if err != nil {
+			return nil, fmt.Errorf("listen address for live subscriptions: %w", err)
+		}
+		if o.Host = host; host == "" {
+			o.Host = "127.0.0.1"
+		}
+		if o.Port, err = strconv.Atoi(port); err != nil {
+			return nil, fmt.Errorf("listen address for live subscriptions: %w", err)
+		}
+		if o.Port == 0 {
+			o.Port = server.RANDOM_PORT
+		}
+	}
+	return o, nil
+}
+
+// connect opens one in-process connection.
+func (e *Embedded) connect(opts ...nats.Option) (*nats.Conn, error) {
+	opts = append(opts, nats.InProcessServer(e.server), nats.UserInfo(internalUser, e.secret))
+	return nats.Connect("", opts...)
+}
+
+// ListenURL returns the address tenants may connect to, or "".
+func (e *Embedded) ListenURL() string {
+	if a := e.server.Addr(); a != nil {
+		return "nats://" + a.String()
+	}
+	return ""
+}
+
+// Shutdown stops the server, waits until its files are closed, and releases
+// the directory.
+func (e *Embedded) Shutdown() {
+	e.server.Shutdown()
+	e.server.WaitForShutdown()
+	_ = e.lock.Unlock() // the process may hold it until exit; nothing depends on the result
+}
+
+// gate lets this process do everything, and a tenant's API key (as password or
+// token) subscribe to that tenant's live subjects and nothing else.
+type gate struct {
+	secret  string
+	tenants Authenticator
+}
+
+// Check implements server.Authentication.
+func (g gate) Check(c server.ClientAuthentication) bool {
+	o := c.GetOpts()
+	if o.Username == internalUser && subtle.ConstantTimeCompare([]byte(o.Password), []byte(g.secret)) == 1 {
+		return true
+	}
+	if g.tenants == nil {
+		return false
+	}
+	key := o.Password
+	if key == "" {
+		key = o.Token
+	}
+	tenant, ok := g.tenants.Authenticate(key)
+	if !ok {
+		return false
+	}
+	c.RegisterUser(&server.User{Username: string(tenant), Permissions: &server.Permissions{
+		Subscribe: &server.SubjectPermission{Allow: []string{liveSubject(tenant)}},
+		Publish:   &server.SubjectPermission{Deny: []string{">"}},
+	}})
+	return true
+}
+
+func randomSecret() string {
+	b := make([]byte, 24)
+	if _, err := rand.Read(b); err != nil {
+		panic(err) // crypto/rand never fails on the systems we run on
+	}
+	return hex.EncodeToString(b)
+}
+
+// natsLogger passes the server's warnings and errors on. Its chatter is left
+// out.
+type natsLogger struct{ log *slog.Logger }
+
+func (natsLogger) Noticef(string, ...any) {}
+func (natsLogger) Debugf(string, ...any)  {}
+func (natsLogger) Tracef(string, ...any)  {}
+func (l natsLogger) Warnf(f string, a ...any) {
+	l.log.Warn("nats: warning", "detail", fmt.Sprintf(f, a...))
+}
+func (l natsLogger) Errorf(f string, a ...any) {
+	l.log.Error("nats: error", "detail", fmt.Sprintf(f, a...))
+}
+func (l natsLogger) Fatalf(f string, a ...any) {
+	l.log.Error("nats: fatal", "detail", fmt.Sprintf(f, a...))
+}

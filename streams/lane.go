@@ -1,0 +1,117 @@
+package streams
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/sendlog/sendlog/domain"
+)
+
+// lanePull is how many messages a lane asks for at once; they age against the
+// ack wait while they are buffered.
+const lanePull = 500
+
+// Delivery is one event handed out as work. Exactly one of Done and Reject is
+// called; until then Hold keeps it from being handed out again.
+type Delivery struct {
+	Event domain.Event
+	// Err says that the stored bytes cannot be read; Event then holds the key
+	// and position only.
+	Err error
+	// Raw is the stored form, sealed as it is.
+	Raw []byte
+	// Deliveries counts how often it was handed out, this time included.
+	Deliveries int
+
+	msg jetstream.Msg
+}
+
+// Done says that nothing is left to do about the event.
+func (d Delivery) Done() error { return d.msg.Ack() }
+
+// Hold says that the work goes on.
+func (d Delivery) Hold() error { return d.msg.InProgress() }
+
+// Reject says that it will never be done and why; it is not handed out again.
+func (d Delivery) Reject(reason string) error { return d.msg.TermWithReason(reason) }
+
+// HoldEvery is how often a holder must call Hold.
+const HoldEvery = laneAckWait / 3
+
+// Lane hands the message events of one lane to fn, in order, until ctx ends.
+// While several processes run the same lane, one of them owns it and the
+// others wait; a silent owner is replaced after 10 s. An event may be handed
+// out more than once, also to a new owner while the former one still works:
+// the fence in the log decides, not this consumer.
+func (b *Broker) Lane(ctx context.Context, lane int, fn func(Delivery)) error {
+	name := laneConsumer(lane).Durable
+	cons, err := b.reader.Consumer(ctx, streamEvents, name)
+	if err != nil {
+		return fmt.Errorf("open %s: %w", name, err)
+	}
+	// What a former process took and did not finish comes at once, not after
+	// the ack wait.
+	if _, err := b.reader.ResetConsumer(ctx, streamEvents, name); err != nil {
+		return fmt.Errorf("reset %s: %w", name, err)
+	}
+	consuming, err := cons.Consume(func(m jetstream.Msg) { fn(b.delivery(m)) },
+		jetstream.PullMaxMessages(lanePull),
+		jetstream.PullExpiry(5*time.Second),
+		jetstream.PullPriorityGroup(laneGroup),
+		jetstream.ConsumeErrHandler(func(_ jetstream.ConsumeContext, err error) {
+			b.log.Warn("streams: lane", "lane", lane, "error", err.Error())
+		}))
+	if err != nil {
+		return fmt.Errorf("consume %s: %w", name, err)
+	}
+	<-ctx.Done()
+	consuming.Stop()
+	<-consuming.Closed()
+	return ctx.Err()
+}
+
+func (b *Broker) delivery(m jetstream.Msg) Delivery {
+	d := Delivery{msg: m, Raw: m.Data(), Deliveries: 1}
+	var seq uint64
+	if meta, err := m.Metadata(); err == nil {
+		seq, d.Deliveries = meta.Sequence.Stream, int(meta.NumDelivered)
+	}
+	if d.Event, d.Err = b.codec.decode(m.Subject(), seq, m.Data()); d.Err != nil {
+		d.Event = domain.Event{Position: domain.Position(seq)}
+		if _, kind, tenant, id, err := parseSubject(m.Subject()); err == nil {
+			d.Event.Key = domain.Key{Kind: kind, Tenant: tenant, ID: id}
+		}
+	}
+	return d
+}
+
+// LaneState is what an operator sees of one lane.
+type LaneState struct {
+	Lane    int
+	Waiting uint64 // not yet handed out
+	Working int    // handed out and not done
+}
+
+// Lanes returns the state of all lanes.
+func (b *Broker) Lanes(ctx context.Context) ([]LaneState, error) {
+	var out []LaneState
+	infos := b.events.ListConsumers(ctx)
+	for info := range infos.Info() {
+		var lane int
+		if !strings.HasPrefix(info.Name, "lane") {
+			continue
+		}
+		if _, err := fmt.Sscanf(info.Name, "lane%02d", &lane); err != nil {
+			continue
+		}
+		out = append(out, LaneState{Lane: lane, Waiting: info.NumPending, Working: info.NumAckPending})
+	}
+	if err := infos.Err(); err != nil {
+		return nil, fmt.Errorf("list lanes: %w", err)
+	}
+	return out, nil
+}

@@ -1,0 +1,198 @@
+package streams
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/sendlog/sendlog/domain"
+)
+
+// Log is the append-only log of facts on the EVENTS stream. It implements
+// [domain.Log] and is safe for concurrent use.
+type Log struct {
+	b *Broker
+}
+
+var _ domain.Log = (*Log)(nil)
+
+// Append implements [domain.Log]. It takes at most [domain.AppendTimeout].
+func (l *Log) Append(ctx context.Context, e domain.Event, x domain.Expect) (domain.Position, error) {
+	subject, err := subjectOf(e.Key)
+	if err != nil {
+		return 0, err
+	}
+	data, err := l.b.codec.encode(e)
+	if err != nil {
+		return 0, err
+	}
+	start := time.Now()
+	p := publish{js: l.b.publisher(e.Key.Number), msg: message(subject, e, data), meter: l.b.meter,
+		opts: []jetstream.PublishOpt{jetstream.WithExpectStream(streamEvents)}}
+	if last, ok := x.Sequence(); ok {
+		p.opts = append(p.opts, jetstream.WithExpectLastSequencePerSubject(uint64(last)))
+	}
+	seq, err := p.settle(ctx)
+	l.b.meter.Observe(domain.AppendSeconds, time.Since(start).Seconds())
+	if errors.Is(err, domain.ErrConflict) {
+		return l.mine(ctx, subject, e.ID)
+	}
+	return domain.Position(seq), err
+}
+
+// mine looks for an event under its own id after a conflict: an earlier try of
+// the same append may be what stands in its way. Two workers never share an
+// event id, so finding it means this very append succeeded.
+func (l *Log) mine(ctx context.Context, subject string, id domain.EventID) (domain.Position, error) {
+	found := domain.Position(0)
+	err := l.walk(ctx, subject, func(m *jetstream.RawStreamMsg) error {
+		if m.Header.Get(jetstream.MsgIDHeader) == string(id) {
+			found = domain.Position(m.Sequence)
+		}
+		return nil
+	})
+	switch {
+	case err != nil:
+		return 0, err
+	case found == 0:
+		return 0, domain.ErrConflict
+	}
+	return found, nil
+}
+
+// Load implements [domain.Log].
+func (l *Log) Load(ctx context.Context, k domain.Key) ([]domain.Event, error) {
+	subject, err := subjectOf(k)
+	if err != nil {
+		return nil, err
+	}
+	var events []domain.Event
+	err = l.walk(ctx, subject, func(m *jetstream.RawStreamMsg) error {
+		e, err := l.b.codec.decode(m.Subject, m.Sequence, m.Data)
+		if err != nil {
+			return domain.Errorf(domain.Bug, err, "an event of this message cannot be read")
+		}
+		events = append(events, e)
+		return nil
+	})
+	return events, err
+}
+
+// walk visits the messages of one subject in order, read from the leader.
+func (l *Log) walk(ctx context.Context, subject string, visit func(*jetstream.RawStreamMsg) error) error {
+	for seq := uint64(1); ; {
+		m, err := l.b.events.GetMsg(ctx, seq, jetstream.WithGetMsgSubject(subject))
+		if notFound(err) {
+			return nil
+		}
+		if err != nil {
+			return unavailable(fmt.Errorf("read events of a key: %w", err))
+		}
+		if err := visit(m); err != nil {
+			return err
+		}
+		seq = m.Sequence + 1
+	}
+}
+
+// Record appends facts told by others, in the order given. A fact that names
+// one thing ([domain.KindInbound]) is recorded once per key for ever; the
+// others once per event id within the duplicate window, and their folds take a
+// repeat as no news. When it returns nil all of them are in the log.
+func (l *Log) Record(ctx context.Context, events []domain.Event) error {
+	futures := make([]jetstream.PubAckFuture, len(events))
+	for i, e := range events {
+		subject, err := subjectOf(e.Key)
+		if err != nil {
+			return err
+		}
+		data, err := l.b.codec.encode(e)
+		if err != nil {
+			return err
+		}
+		// One connection for all, so that they are stored in this order.
+		if futures[i], err = l.b.recorder.PublishMsgAsync(message(subject, e, data), expectation(e)...); err != nil {
+			return unavailable(err)
+		}
+	}
+	for i, f := range futures {
+		if err := l.settled(ctx, events[i], f); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func expectation(e domain.Event) []jetstream.PublishOpt {
+	opts := []jetstream.PublishOpt{jetstream.WithStallWait(domain.AppendTimeout)}
+	if e.Key.Kind == domain.KindInbound {
+		opts = append(opts, jetstream.WithExpectLastSequencePerSubject(0))
+	}
+	return opts
+}
+
+// settled waits for one acknowledgement of Record and repeats what it leaves
+// open.
+func (l *Log) settled(ctx context.Context, e domain.Event, f jetstream.PubAckFuture) error {
+	var err error
+	select {
+	case <-f.Ok():
+		return nil
+	case err = <-f.Err():
+	case <-ctx.Done():
+		return unavailable(ctx.Err())
+	}
+	if judge(err) == conflict {
+		return nil // the key exists: told before
+	}
+	x := domain.Any()
+	if e.Key.Kind == domain.KindInbound {
+		x = domain.First()
+	}
+	if _, err = l.Append(ctx, e, x); errors.Is(err, domain.ErrConflict) {
+		return nil
+	}
+	return err
+}
+
+// publish is one append on its way.
+type publish struct {
+	js    jetstream.JetStream
+	msg   *nats.Msg
+	opts  []jetstream.PublishOpt
+	meter domain.Meter
+}
+
+// settle publishes until the answer says something, within
+// [domain.AppendTimeout] and the context.
+func (p publish) settle(ctx context.Context) (uint64, error) {
+	ctx, cancel := context.WithTimeout(ctx, domain.AppendTimeout)
+	defer cancel()
+	opts := append([]jetstream.PublishOpt{jetstream.WithRetryAttempts(0)}, p.opts...)
+	for wait := retryFirst; ; wait = min(2*wait, retryMost) {
+		try, done := context.WithTimeout(ctx, tryTimeout)
+		ack, err := p.js.PublishMsg(try, p.msg, opts...)
+		done()
+		switch judge(err) {
+		case stored:
+			return ack.Sequence, nil
+		case conflict:
+			return 0, domain.ErrConflict
+		case tooLarge:
+			return 0, domain.Errorf(domain.TooLarge, err, "the event is larger than the log takes")
+		case refused:
+			return 0, unavailable(err)
+		case askAgain:
+			p.meter.Add(domain.AppendRetries, 1)
+		}
+		select {
+		case <-time.After(wait):
+		case <-ctx.Done():
+			return 0, unavailable(err)
+		}
+	}
+}

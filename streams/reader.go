@@ -1,0 +1,154 @@
+package streams
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/sendlog/sendlog/domain"
+)
+
+// readAhead is how many events a cursor asks the server for at once.
+const readAhead = 2000
+
+// Reader reads the log in its one global order.
+type Reader struct{ b *Broker }
+
+// Reader returns a reader of the log.
+func (b *Broker) Reader() *Reader { return &Reader{b} }
+
+// Tail returns the position of the newest event, 0 when there is none.
+func (r *Reader) Tail(ctx context.Context) (domain.Position, error) {
+	info, err := r.b.events.Info(ctx)
+	if err != nil {
+		return 0, fmt.Errorf("read tail of the log: %w", err)
+	}
+	return domain.Position(info.State.LastSeq), nil
+}
+
+// Incarnation identifies this log: it changes when the stream is made anew.
+func (r *Reader) Incarnation(ctx context.Context) (string, error) {
+	info, err := r.b.events.Info(ctx)
+	if err != nil {
+		return "", fmt.Errorf("read identity of the log: %w", err)
+	}
+	return info.Created.UTC().Format(time.RFC3339Nano), nil
+}
+
+// Cursor reads events in order. It is used by one goroutine.
+type Cursor struct {
+	b     *Broker
+	msgs  jetstream.MessagesContext
+	last  domain.Position
+	whole bool // unfiltered: every position must follow the one before
+}
+
+// Open returns a cursor over all events after a position. The context bounds
+// opening only.
+func (r *Reader) Open(ctx context.Context, after domain.Position) (*Cursor, error) {
+	c, err := r.open(ctx, after, "evt.>")
+	if err != nil {
+		return nil, err
+	}
+	c.whole = true
+	return c, nil
+}
+
+func (r *Reader) open(ctx context.Context, after domain.Position, subject string) (*Cursor, error) {
+	cons, err := r.b.reader.OrderedConsumer(ctx, streamEvents, jetstream.OrderedConsumerConfig{
+		FilterSubjects: []string{subject},
+		DeliverPolicy:  jetstream.DeliverByStartSequencePolicy,
+		OptStartSeq:    uint64(after) + 1,
+	})
+	if err != nil {
+		return nil, fmt.Errorf("open log after %d: %w", after, err)
+	}
+	msgs, err := cons.Messages(jetstream.PullMaxMessages(readAhead))
+	if err != nil {
+		return nil, fmt.Errorf("read log after %d: %w", after, err)
+	}
+	return &Cursor{b: r.b, msgs: msgs, last: after}, nil
+}
+
+// drainWait is how long Next waits for one more event once it has some
+// (buffered ones arrive at once).
+const drainWait = time.Millisecond
+
+// Next returns 1 to most events, waiting for the first as long as ctx allows.
+// It returns [ErrGap] when an event is missing.
+func (c *Cursor) Next(ctx context.Context, most int) ([]domain.Event, error) {
+	var events []domain.Event
+	for len(events) < most {
+		opt := jetstream.NextContext(ctx)
+		if len(events) > 0 {
+			opt = jetstream.NextMaxWait(drainWait)
+		}
+		m, err := c.msgs.Next(opt)
+		switch {
+		case err == nil:
+		case len(events) > 0:
+			// What is missing now comes with the next call, errors too.
+			return events, nil
+		case ctx.Err() != nil:
+			return nil, ctx.Err()
+		default:
+			return nil, fmt.Errorf("read log after %d: %w", c.last, err)
+		}
+		e, err := c.event(m)
+		if err != nil {
+			return nil, err
+		}
+		events = append(events, e)
+	}
+	return events, nil
+}
+
+func (c *Cursor) event(m jetstream.Msg) (domain.Event, error) {
+	meta, err := m.Metadata()
+	if err != nil {
+		return domain.Event{}, fmt.Errorf("read log after %d: %w", c.last, err)
+	}
+	pos := domain.Position(meta.Sequence.Stream)
+	// The first event of all need not be 1: the hot log begins where the
+	// archive ends.
+	if c.whole && c.last > 0 && pos != c.last+1 {
+		return domain.Event{}, fmt.Errorf("%w: %d follows %d", ErrGap, pos, c.last)
+	}
+	e, err := c.b.codec.decode(m.Subject(), uint64(pos), m.Data())
+	if err != nil {
+		return domain.Event{}, domain.Errorf(domain.Bug, err, "the log holds an event this build cannot read")
+	}
+	c.last = pos
+	return e, nil
+}
+
+// Follow calls fn with every event of a key recorded after a position, oldest
+// first, until ctx ends or fn returns an error.
+func (r *Reader) Follow(ctx context.Context, k domain.Key, after domain.Position, fn func(domain.Event) error) error {
+	subject, err := subjectOf(k)
+	if err != nil {
+		return err
+	}
+	c, err := r.open(ctx, after, subject)
+	if err != nil {
+		return err
+	}
+	defer c.msgs.Stop()
+	for {
+		events, err := c.Next(ctx, 1)
+		if err != nil {
+			return err
+		}
+		if err := fn(events[0]); err != nil {
+			return err
+		}
+	}
+}
+
+// Close ends the cursor.
+func (c *Cursor) Close() error {
+	c.msgs.Stop()
+	return nil
+}

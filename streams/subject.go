@@ -1,0 +1,59 @@
+package streams
+
+import (
+	"fmt"
+	"strconv"
+	"strings"
+
+	"github.com/sendlog/sendlog/domain"
+)
+
+// Every subject of the house is made and read here.
+//
+//	evt.<pp>.<kind>.<tenant>.<id>   a fact; pp is the lane, two digits
+//	tenant.<tenant>.<event>         the journal of tenants
+//	quarantine.<reason>             payloads that belong to nobody
+//	dlq.<kind>.<tenant>.<id>        copies of dead-lettered work
+//	live.<tenant>.<kind…>.<id>      announcements, not stored
+
+// subjectOf returns the subject of a key. A key that does not fit a subject is
+// a bug of the caller: ids are validated where they enter the house.
+func subjectOf(k domain.Key) (string, error) {
+	if !domain.ValidToken(string(k.Tenant)) || !domain.ValidToken(k.ID) {
+		return "", domain.Errorf(domain.Bug, nil, "a key of kind %s does not fit a subject", k.Kind)
+	}
+	switch k.Kind {
+	case domain.KindMessage, domain.KindInbound, domain.KindStatus, domain.KindAccount:
+		return fmt.Sprintf("evt.%02d.%s.%s.%s", domain.Lane(k.Number), k.Kind, k.Tenant, k.ID), nil
+	}
+	return "", domain.Errorf(domain.Bug, nil, "no stream holds keys of kind %q", k.Kind)
+}
+
+// parseSubject is the inverse of subjectOf, as far as a subject goes: the
+// number is known by its lane only.
+func parseSubject(s string) (lane int, kind domain.Kind, tenant domain.TenantID, id string, err error) {
+	t := strings.Split(s, ".")
+	if len(t) != 5 || t[0] != "evt" || len(t[1]) != 2 {
+		return 0, "", "", "", fmt.Errorf("subject %q is not of an event", s)
+	}
+	lane, err = strconv.Atoi(t[1])
+	if err != nil || lane < 0 || lane >= domain.Lanes {
+		return 0, "", "", "", fmt.Errorf("subject %q has no such lane", s)
+	}
+	return lane, domain.Kind(t[2]), domain.TenantID(t[3]), t[4], nil
+}
+
+func laneSubject(lane int) string { return fmt.Sprintf("evt.%02d.%s.>", lane, domain.KindMessage) }
+
+func tenantSubject(t domain.TenantID, event string) string {
+	return fmt.Sprintf("tenant.%s.%s", t, event)
+}
+
+func quarantineSubject(reason string) string { return "quarantine." + reason }
+
+func deadSubject(kind string, t domain.TenantID, id string) string {
+	return fmt.Sprintf("dlq.%s.%s.%s", kind, t, id)
+}
+
+// liveSubject is what a tenant may subscribe to.
+func liveSubject(t domain.TenantID) string { return fmt.Sprintf("live.%s.>", t) }

@@ -1,0 +1,152 @@
+package streams_test
+
+import (
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats-server/v2/server"
+
+	"github.com/sendlog/sendlog/domain"
+	"github.com/sendlog/sendlog/internal/vault"
+	"github.com/sendlog/sendlog/streams"
+)
+
+const (
+	tenantA domain.TenantID = "ten_a"
+	tenantB domain.TenantID = "ten_b"
+	number  domain.NumberID = "106540352242922"
+)
+
+// ring holds the data keys of the test tenants.
+type ring map[domain.TenantID][]byte
+
+func (r ring) DataKey(t domain.TenantID) ([]byte, bool) { k, ok := r[t]; return k, ok }
+
+func newVault(t testing.TB) *vault.Vault {
+	t.Helper()
+	keys := ring{}
+	v, err := vault.New([]byte("0123456789abcdef0123456789abcdef"), keys)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, id := range []domain.TenantID{tenantA, tenantB} {
+		if keys[id], err = v.NewDataKey(id); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return v
+}
+
+func quiet() *slog.Logger { return slog.New(slog.NewTextHandler(io.Discard, nil)) }
+
+// embed starts an embedded log in dir.
+func embed(t testing.TB, dir string, d streams.Durability) *streams.Embedded {
+	t.Helper()
+	e, err := streams.StartEmbedded(streams.EmbeddedConfig{Dir: dir, Durability: d, Log: quiet()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return e
+}
+
+// oneNode opens a log on an embedded server of the test's own.
+func oneNode(t testing.TB, d streams.Durability) *streams.Broker {
+	t.Helper()
+	e := embed(t, t.TempDir(), d)
+	t.Cleanup(e.Shutdown)
+	return open(t, streams.Config{Embedded: e, Sealer: newVault(t)})
+}
+
+func open(t testing.TB, c streams.Config) *streams.Broker {
+	t.Helper()
+	c.Log, c.Meter = quiet(), domain.NoMeter{}
+	b, err := streams.Open(t.Context(), c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(b.Close)
+	return b
+}
+
+// threeNodes starts a real cluster on loopback and opens a log on it.
+func threeNodes(t testing.TB) *streams.Broker {
+	t.Helper()
+	ports := freePorts(t, 3)
+	dir := t.TempDir()
+	var servers []*server.Server
+	for i := range ports {
+		conf := filepath.Join(dir, fmt.Sprintf("n%d.conf", i))
+		text := fmt.Sprintf(`server_name: n%d
+listen: 127.0.0.1:-1
+jetstream { store_dir: %q, max_mem: 64MB, max_file: 4GB, sync_interval: always }
+cluster { name: test, listen: 127.0.0.1:%d, routes: [nats://127.0.0.1:%d, nats://127.0.0.1:%d, nats://127.0.0.1:%d] }
+`, i, filepath.Join(dir, fmt.Sprint(i)), ports[i], ports[0], ports[1], ports[2])
+		if err := os.WriteFile(conf, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		opts, err := server.ProcessConfigFile(conf)
+		if err != nil {
+			t.Fatal(err)
+		}
+		opts.NoSigs, opts.NoLog = true, true
+		s, err := server.NewServer(opts)
+		if err != nil {
+			t.Fatal(err)
+		}
+		s.Start()
+		t.Cleanup(func() { s.Shutdown(); s.WaitForShutdown() })
+		servers = append(servers, s)
+	}
+	urls := ""
+	for _, s := range servers {
+		if !s.ReadyForConnections(30 * time.Second) {
+			t.Fatal("a node did not start")
+		}
+		urls += s.ClientURL() + ","
+	}
+	waitFor(t, "a JetStream leader", func() bool {
+		for _, s := range servers {
+			if s.JetStreamIsLeader() {
+				return s.JetStreamClusterPeers() != nil && len(s.JetStreamClusterPeers()) == len(servers)
+			}
+		}
+		return false
+	})
+	return open(t, streams.Config{URL: urls[:len(urls)-1], Sealer: newVault(t)})
+}
+
+// freePorts finds loopback ports that are free now.
+func freePorts(t testing.TB, n int) []int {
+	t.Helper()
+	ports := make([]int, n)
+	for i := range ports {
+		l, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer l.Close()
+		ports[i] = l.Addr().(*net.TCPAddr).Port
+	}
+	return ports
+}
+
+// waitFor polls a fact that has no signal of its own.
+func waitFor(t testing.TB, what string, is func() bool) {
+	t.Helper()
+	deadline := time.After(60 * time.Second)
+	tick := time.NewTicker(5 * time.Millisecond)
+	defer tick.Stop()
+	for !is() {
+		select {
+		case <-tick.C:
+		case <-deadline:
+			t.Fatalf("waited in vain for %s", what)
+		}
+	}
+}

@@ -1,0 +1,104 @@
+package streams
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/sendlog/sendlog/domain"
+)
+
+// Names of the streams.
+const (
+	streamEvents     = "EVENTS"
+	streamTenants    = "TENANTS"
+	streamQuarantine = "QUARANTINE"
+	streamDead       = "DLQ"
+)
+
+const (
+	// duplicateWindow answers a lost acknowledgement; longer keys are the job
+	// of the expected sequence. Each id costs about 140 B of RAM.
+	duplicateWindow = 10 * time.Minute
+
+	// Quarantine and DLQ are kept this long.
+	quarantineAge = 90 * 24 * time.Hour
+	deadAge       = 90 * 24 * time.Hour
+)
+
+// Lane consumers.
+const (
+	// laneAckWait is how long a worker may be silent about a message before it
+	// is handed out again; holders report progress every third of it.
+	laneAckWait = 60 * time.Second
+	// laneMaxPending bounds the messages one lane holds in memory.
+	laneMaxPending = 2000
+	// laneMaxDeliver is a backstop far above the attempt limit.
+	laneMaxDeliver = 50
+	// lanePinnedTTL is how soon a lane is taken over from an owner that
+	// stopped asking for work.
+	lanePinnedTTL = 10 * time.Second
+	laneGroup     = "owner"
+)
+
+// streamConfigs is the inventory of streams (docs/architecture.md lists the
+// same).
+func streamConfigs(replicas int) []jetstream.StreamConfig {
+	base := func(name, subjects string) jetstream.StreamConfig {
+		return jetstream.StreamConfig{
+			Name: name, Subjects: []string{subjects}, Storage: jetstream.FileStorage,
+			Retention: jetstream.LimitsPolicy, Replicas: replicas,
+			// Reads go to the leader: a follower may lag behind its own writes.
+			AllowDirect: false,
+			// Refuse new facts rather than forget old ones.
+			Discard: jetstream.DiscardNew,
+		}
+	}
+	events := base(streamEvents, "evt.>")
+	events.Duplicates = duplicateWindow
+	events.AllowAtomicPublish = true
+	tenants := base(streamTenants, "tenant.>")
+	tenants.Duplicates = duplicateWindow
+	quarantine := base(streamQuarantine, "quarantine.>")
+	quarantine.MaxAge = quarantineAge
+	quarantine.Discard = jetstream.DiscardOld
+	dead := base(streamDead, "dlq.>")
+	dead.MaxAge = deadAge
+	dead.Discard = jetstream.DiscardOld
+	return []jetstream.StreamConfig{events, tenants, quarantine, dead}
+}
+
+func laneConsumer(lane int) jetstream.ConsumerConfig {
+	return jetstream.ConsumerConfig{
+		Durable:        fmt.Sprintf("lane%02d", lane),
+		FilterSubject:  laneSubject(lane),
+		DeliverPolicy:  jetstream.DeliverAllPolicy,
+		AckPolicy:      jetstream.AckExplicitPolicy,
+		AckWait:        laneAckWait,
+		MaxDeliver:     laneMaxDeliver,
+		MaxAckPending:  laneMaxPending,
+		PriorityPolicy: jetstream.PriorityPolicyPinned,
+		PriorityGroups: []string{laneGroup},
+		PinnedTTL:      lanePinnedTTL,
+	}
+}
+
+// ensureTopology creates what is missing and updates what differs. Several
+// processes may run it at once: the settings are the same in each.
+func ensureTopology(ctx context.Context, js jetstream.JetStream, replicas int) error {
+	for _, c := range streamConfigs(replicas) {
+		if _, err := js.CreateOrUpdateStream(ctx, c); err != nil {
+			return fmt.Errorf("ensure stream %s: %w", c.Name, err)
+		}
+	}
+	for lane := range domain.Lanes {
+		c := laneConsumer(lane)
+		if _, err := js.CreateOrUpdateConsumer(ctx, streamEvents, c); err != nil && !errors.Is(err, jetstream.ErrConsumerExists) {
+			return fmt.Errorf("ensure consumer %s: %w", c.Durable, err)
+		}
+	}
+	return nil
+}
