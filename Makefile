@@ -1,0 +1,62 @@
+# sendlog needs Go and make. `make` alone says what there is to do.
+
+GO        ?= go
+FUZZTIME  ?= 10s
+BENCHTIME ?= 3s
+VERSION   ?= $(or $(shell git describe --tags --always --dirty 2>/dev/null),dev)
+
+STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
+
+# Modules of their own inside this one. They hold test stand-ins whose
+# dependencies must not reach the product.
+NESTED := $(patsubst %/go.mod,%,$(wildcard internal/*/go.mod))
+
+# Packages in which goroutines meet. The race detector needs a C compiler.
+CONCURRENT := ./api/... ./cmd/... ./dispatch/... ./domain/... ./internal/... ./projections/... ./streams/...
+
+.DEFAULT_GOAL := help
+.PHONY: help run test race lint fuzz bench cover build image clean
+
+help: ## print this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-6s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+run: ## start the whole system, nothing to install: log, store, pretend Meta, demo tenant
+	$(GO) run ./cmd/sendlog dev
+
+test: ## run every test; no outside service, under 5 minutes on two cores
+	$(GO) test -timeout 5m ./...
+
+race: ## run the concurrent packages under the race detector
+	$(GO) test -race -timeout 10m $(CONCURRENT)
+
+lint: ## gofmt, go vet and staticcheck
+	@echo "gofmt -l"
+	@unformatted=$$(find . -name '*.go' -not -path '*/testdata/*' -exec "$$($(GO) env GOROOT)/bin/gofmt" -l {} +); \
+		if [ -n "$$unformatted" ]; then echo "not formatted (run gofmt -w):"; echo "$$unformatted"; exit 1; fi
+	$(GO) vet ./...
+	@set -e; for module in $(NESTED); do echo "go vet in $$module"; (cd $$module && $(GO) vet ./...); done
+	$(GO) run $(STATICCHECK) ./...
+
+fuzz: ## fuzz every target for FUZZTIME (10s)
+	@set -e; grep -r --include='*_test.go' -o '^func Fuzz[A-Za-z0-9_]*' . | sort | \
+	while IFS=: read -r file func; do \
+		target=$${func#func }; echo "== $$target in $$(dirname $$file), $(FUZZTIME)"; \
+		$(GO) test -run '^$$' -fuzz "^$$target$$" -fuzztime $(FUZZTIME) "$$(dirname $$file)" </dev/null; \
+	done
+
+bench: ## run the benchmarks, each for BENCHTIME (3s)
+	$(GO) test -run '^$$' -bench . -benchmem -benchtime $(BENCHTIME) \
+		$$(grep -r --include='*_test.go' -l '^func Benchmark' . | xargs -n1 dirname | sort -u)
+
+cover: ## show how much of each function the tests reach; coverage.out for the browser view
+	$(GO) test -timeout 10m -coverprofile coverage.out ./...
+	$(GO) tool cover -func coverage.out
+
+build: ## build bin/sendlog: static, reproducible, knows its version
+	CGO_ENABLED=0 $(GO) build -trimpath -ldflags "-s -w -X main.version=$(VERSION)" -o bin/sendlog ./cmd/sendlog
+
+image: ## build the container image sendlog:VERSION (needs Docker)
+	docker build --build-arg VERSION=$(VERSION) --tag sendlog:$(VERSION) .
+
+clean: ## remove what was built; ./data, the log of `make run`, stays
+	rm -rf bin tmp coverage.out
