@@ -1,0 +1,129 @@
+package dispatch
+
+import (
+	"context"
+	"encoding/json"
+	"log/slog"
+
+	"github.com/sendlog/sendlog/dispatch/cloudapi"
+	"github.com/sendlog/sendlog/domain"
+	"github.com/sendlog/sendlog/domain/message"
+)
+
+// Inbox turns the provider's webhooks into facts.
+type Inbox struct {
+	Clock      domain.Clock
+	Logger     *slog.Logger
+	Meter      domain.Meter
+	Owners     Owners
+	Quarantine Quarantine
+	Recorder   Recorder
+}
+
+// Why a payload is in quarantine.
+const (
+	unknownNumber  = "unknown_number"  // metadata.phone_number_id is nobody's
+	unknownAccount = "unknown_account" // no number given, and the account is nobody's
+	unknownShape   = "unknown_shape"   // JSON, but no webhook we know
+	tooLarge       = "too_large"       // one item does not fit the log
+)
+
+// Receive records every change of a webhook body under its tenant, or keeps
+// it in quarantine. When it returns nil nothing of the body can be lost, and
+// receiving the same body again changes nothing.
+//
+// It returns [domain.Malformed] for bytes that are not JSON, and
+// [domain.Unavailable] when the log did not confirm in time; the provider
+// then sends the whole body again.
+func (i *Inbox) Receive(ctx context.Context, body []byte) error {
+	delivery, err := cloudapi.ParseWebhook(body)
+	if err != nil {
+		if !json.Valid(body) {
+			return err
+		}
+		return i.keep(ctx, unknownShape, body)
+	}
+	var events []domain.Event
+	for _, c := range delivery.Changes {
+		tenant, reason := i.route(c)
+		if reason != "" {
+			if err := i.keep(ctx, reason, c.Raw); err != nil {
+				return err
+			}
+			continue
+		}
+		facts, err := i.facts(ctx, tenant, c)
+		if err != nil {
+			return err
+		}
+		events = append(events, facts...)
+	}
+	return i.Recorder.Record(ctx, events)
+}
+
+// route finds the tenant of a change: by number, or by account when no number
+// is given (REFERENCE section 4.5). A number nobody registered is nobody's,
+// even inside a known account.
+func (i *Inbox) route(c cloudapi.Change) (t domain.TenantID, reason string) {
+	if c.Number != "" {
+		if t, ok := i.Owners.Owner(c.Number); ok {
+			return t, ""
+		}
+		return "", unknownNumber
+	}
+	if t, ok := i.Owners.OwnerOfAccount(c.WABA); ok {
+		return t, ""
+	}
+	return "", unknownAccount
+}
+
+// facts makes the events of one change. An item too large for the log sends
+// the whole change to quarantine as well.
+func (i *Inbox) facts(ctx context.Context, t domain.TenantID, c cloudapi.Change) ([]domain.Event, error) {
+	events := make([]domain.Event, 0, len(c.Items))
+	kept := false
+	for _, item := range c.Items {
+		e, err := domain.NewEvent(keyOf(t, c.Number, item), i.Clock.Now(), "meta", item.Fact)
+		if err != nil {
+			return nil, err
+		}
+		e.ID = domain.FactID(string(t), string(item.ID))
+		if len(e.Facts)+len(e.Personal) > maxItem {
+			if kept {
+				continue
+			}
+			if err := i.keep(ctx, tooLarge, c.Raw); err != nil {
+				return nil, err
+			}
+			kept = true
+			continue
+		}
+		i.Meter.Add(domain.WebhookFacts, 1, string(e.Key.Kind))
+		events = append(events, e)
+	}
+	return events, nil
+}
+
+// maxItem bounds the JSON of one fact (bytes): sealed and in base64 it must
+// stay below [domain.MaxEvent].
+const maxItem = domain.MaxEvent * 3 / 4 * 9 / 10
+
+// keyOf names the aggregate of an item. Opaque data that names another
+// tenant's message is not believed.
+func keyOf(t domain.TenantID, n domain.NumberID, item cloudapi.Item) domain.Key {
+	switch f := item.Fact.(type) {
+	case *message.InboundReceived:
+		return message.InboundKey(t, n, f.Message)
+	case *message.StatusReceived:
+		if item.OpaqueTenant != t {
+			f.Message, f.Attempt = "", 0
+		}
+		return message.StatusKey(t, n)
+	}
+	return message.AccountKey(t, n)
+}
+
+func (i *Inbox) keep(ctx context.Context, reason string, payload []byte) error {
+	i.Logger.Warn("dispatch: webhook kept in quarantine", "reason", reason, "bytes", len(payload))
+	return i.Quarantine.Keep(ctx, reason, payload, i.Clock.Now())
+}

@@ -1,0 +1,270 @@
+package dispatch
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"sync"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+
+	"github.com/sendlog/sendlog/dispatch/cloudapi"
+	"github.com/sendlog/sendlog/domain"
+	"github.com/sendlog/sendlog/domain/logtest"
+	"github.com/sendlog/sendlog/domain/message"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+const (
+	tenantA domain.TenantID = "ten_a"
+	number  domain.NumberID = "106540352242922"
+)
+
+// world is a dispatcher on a log in memory, with a provider that says what the
+// test tells it to.
+type world struct {
+	t        *testing.T
+	log      *logtest.Memory
+	provider *scripted
+	graves   *graves
+	work     *lanes
+	d        *Dispatcher
+}
+
+// newWorld builds a world whose waits are short enough to happen and long
+// enough to be seen in the recorded facts.
+func newWorld(t *testing.T) *world {
+	w := &world{t: t, log: logtest.NewMemory(), provider: &scripted{}, graves: &graves{}}
+	w.provider.log = w.log
+	w.work = &lanes{log: w.log}
+	w.d = w.dispatcher()
+	return w
+}
+
+func (w *world) dispatcher() *Dispatcher {
+	return New(Config{
+		Clock: domain.SystemClock{}, Facts: w.log, Graveyard: w.graves, Log: w.log,
+		Logger: slog.New(slog.NewTextHandler(testWriter{}, nil)), Meter: domain.NoMeter{},
+		Policy:   Policy{FirstWait: time.Millisecond, MostWait: 4 * time.Millisecond, UnknownWait: 20 * time.Millisecond, Drain: 5 * time.Second},
+		Provider: w.provider, Tokens: tokens{}, Work: w.work, HoldEvery: time.Hour,
+	})
+}
+
+// testWriter shows logs only when somebody asks for them.
+type testWriter struct{}
+
+func (testWriter) Write(p []byte) (int, error) {
+	if os.Getenv("SENDLOG_TEST_LOG") != "" {
+		return os.Stderr.Write(p)
+	}
+	return io.Discard.Write(p)
+}
+
+type tokens struct{}
+
+func (tokens) Token(domain.NumberID) (string, error) { return "token", nil }
+
+// run runs the dispatcher until the test ends, or stop is called.
+func (w *world) run(d *Dispatcher) (stop func()) {
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan error, 1)
+	go func() { done <- d.Run(ctx) }()
+	var once sync.Once
+	stop = func() {
+		once.Do(func() {
+			cancel()
+			if err := <-done; err != nil {
+				w.t.Errorf("run: %v", err)
+			}
+		})
+	}
+	w.t.Cleanup(stop)
+	return stop
+}
+
+// request records a wish to send and returns its key.
+func (w *world) request(to, text string) domain.Key {
+	w.t.Helper()
+	a := message.Accepter{Log: w.log, Clock: domain.SystemClock{}, Meter: domain.NoMeter{}}
+	r, err := a.Accept(w.t.Context(), message.Request{Tenant: tenantA, Number: number, To: to, Text: text, Actor: "test"})
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return message.OutgoingKey(tenantA, number, r.ID)
+}
+
+// append records a fact on a message, as another process would have.
+func (w *world) append(k domain.Key, f domain.Fact) {
+	w.t.Helper()
+	e, err := domain.NewEvent(k, time.Now(), "test", f)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	x := domain.Any()
+	if k.Kind == domain.KindMessage {
+		x = domain.After(w.state(k).Last)
+	}
+	if _, err := w.log.Append(w.t.Context(), e, x); err != nil {
+		w.t.Fatal(err)
+	}
+}
+
+func (w *world) state(k domain.Key) message.State {
+	w.t.Helper()
+	events, err := w.log.Load(w.t.Context(), k)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	s, err := message.Fold(events)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return s
+}
+
+// await returns when the log holds an event of a type for a key.
+func (w *world) await(k domain.Key, eventType string) domain.Event {
+	w.t.Helper()
+	ctx, cancel := context.WithTimeout(w.t.Context(), 30*time.Second)
+	defer cancel()
+	var found domain.Event
+	err := w.log.Follow(ctx, k, 0, func(e domain.Event) error {
+		if e.Type == eventType {
+			found = e
+			return io.EOF
+		}
+		return nil
+	})
+	if err != io.EOF {
+		w.t.Fatalf("waiting for %s: %v; the log has %v", eventType, err, w.types(k))
+	}
+	return found
+}
+
+// types lists the events of a key in order.
+func (w *world) types(k domain.Key) []string {
+	events, _ := w.log.Load(context.Background(), k)
+	var out []string
+	for _, e := range events {
+		out = append(out, e.Type)
+	}
+	return out
+}
+
+// scripted is a provider that answers call by call.
+type scripted struct {
+	log *logtest.Memory
+
+	mu     sync.Mutex
+	script func(cloudapi.Call) cloudapi.Outcome
+	calls  []cloudapi.Call
+}
+
+func (s *scripted) answer(f func(cloudapi.Call) cloudapi.Outcome) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.script = f
+}
+
+func (s *scripted) Send(_ context.Context, c cloudapi.Call) cloudapi.Outcome {
+	s.mu.Lock()
+	s.calls = append(s.calls, c)
+	script := s.script
+	s.mu.Unlock()
+	if script == nil {
+		return accepted(c)
+	}
+	return script(c)
+}
+
+func (s *scripted) made() []cloudapi.Call {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return append([]cloudapi.Call(nil), s.calls...)
+}
+
+func accepted(c cloudapi.Call) cloudapi.Outcome {
+	return cloudapi.Outcome{Kind: cloudapi.Accepted, Wamid: fmt.Sprintf("wamid.%s.%d", c.Message, c.Attempt), WaID: "14155550100"}
+}
+
+func refusedFor(retry bool) cloudapi.Outcome {
+	return cloudapi.Outcome{Kind: cloudapi.Refused, Code: 130429, Class: cloudapi.Retry, Reason: "too fast", Retry: retry, Raw: json.RawMessage(`{}`)}
+}
+
+// graves remembers what was buried.
+type graves struct {
+	mu   sync.Mutex
+	list []string
+}
+
+func (g *graves) Bury(_ context.Context, _ domain.Key, id string, _ []byte, reason string) error {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.list = append(g.list, id+" "+reason)
+	return nil
+}
+
+func (g *graves) buried() []string {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return append([]string(nil), g.list...)
+}
+
+// lanes hands out the message events of a log in memory. Every Lane call
+// begins at the first event that was not done, like a reset consumer.
+type lanes struct {
+	log *logtest.Memory
+
+	mu       sync.Mutex
+	done     map[domain.Position]bool
+	rejected map[domain.Position]string
+	finished chan struct{}
+}
+
+func (l *lanes) Lane(ctx context.Context, lane int, fn func(Delivery)) error {
+	return l.log.Each(ctx, 0, func(e domain.Event) error {
+		if e.Key.Kind != domain.KindMessage || domain.Lane(e.Key.Number) != lane || l.isDone(e.Position) {
+			return nil
+		}
+		fn(l.delivery(e))
+		return nil
+	})
+}
+
+func (l *lanes) delivery(e domain.Event) Delivery {
+	return Delivery{Event: e, Deliveries: 1, Raw: []byte("raw"),
+		Done:   func() error { l.finish(e.Position, ""); return nil },
+		Hold:   func() error { return nil },
+		Reject: func(reason string) error { l.finish(e.Position, reason); return nil },
+	}
+}
+
+func (l *lanes) finish(p domain.Position, reason string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.done == nil {
+		l.done, l.rejected = map[domain.Position]bool{}, map[domain.Position]string{}
+	}
+	l.done[p] = true
+	if reason != "" {
+		l.rejected[p] = reason
+	}
+	if l.finished != nil {
+		select {
+		case l.finished <- struct{}{}:
+		default:
+		}
+	}
+}
+
+func (l *lanes) isDone(p domain.Position) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.done[p]
+}
