@@ -1,0 +1,238 @@
+package api
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"mime"
+	"sort"
+	"strconv"
+	"strings"
+	"unicode/utf16"
+	"unicode/utf8"
+
+	"github.com/gofiber/fiber/v2"
+
+	"github.com/sendlog/sendlog/domain"
+)
+
+// member is one member of a JSON object that a request may have.
+type member struct {
+	name string
+	into any    // *string, *[]string or *bool; left alone when the member is absent or null
+	kind string // what it must be, for the person who wrote something else
+}
+
+func text(name string, into *string) member    { return member{name, into, "a string"} }
+func texts(name string, into *[]string) member { return member{name, into, "a list of strings"} }
+func flag(name string, into *bool) member      { return member{name, into, "true or false"} }
+
+// decode reads the JSON object of a request into its members. What it fills
+// shares no memory with the request.
+//
+// It is stricter than encoding/json, because two readers who understand one
+// body differently are how a check is passed by: unknown and repeated names,
+// names in other cases, anything after the object, text that is not Unicode
+// and deep nesting are refused, each with the place.
+func decode(c *fiber.Ctx, members ...member) error {
+	if err := requireJSON(c.Get(fiber.HeaderContentType)); err != nil {
+		return err
+	}
+	return decodeObject(bytes.Clone(c.BodyRaw()), members)
+}
+
+func decodeObject(body []byte, members []member) error {
+	if err := wellFormed(body); err != nil {
+		return err
+	}
+	var raw map[string]json.RawMessage
+	if err := json.Unmarshal(body, &raw); err != nil || raw == nil {
+		return malformed("", "must be a JSON object")
+	}
+	var faults []domain.Fault
+	for _, m := range members {
+		value, ok := raw[m.name]
+		delete(raw, m.name)
+		if !ok || string(value) == "null" {
+			continue
+		}
+		if json.Unmarshal(value, m.into) != nil {
+			faults = append(faults, domain.Fault{Pointer: pointer(m.name), Detail: "must be " + m.kind})
+		}
+	}
+	for name := range raw {
+		faults = append(faults, domain.Fault{Pointer: pointer(name), Detail: "is not a field of this request; it takes " + names(members)})
+	}
+	if len(faults) == 0 {
+		return nil
+	}
+	sort.SliceStable(faults, func(i, j int) bool { return faults[i].Pointer < faults[j].Pointer })
+	return &domain.Error{Kind: domain.Invalid, Message: "the body is JSON, but not of the shape this request has", Faults: faults}
+}
+
+func names(members []member) string {
+	all := make([]string, len(members))
+	for i, m := range members {
+		all[i] = m.name
+	}
+	return strings.Join(all, ", ")
+}
+
+// requireJSON refuses any content type but JSON in UTF-8.
+func requireJSON(contentType string) error {
+	media, params, err := mime.ParseMediaType(contentType)
+	charset, given := params["charset"]
+	if err != nil || media != "application/json" || given && !strings.EqualFold(charset, "utf-8") {
+		return domain.Errorf(badMediaType, nil, "send JSON, with the header Content-Type: application/json")
+	}
+	return nil
+}
+
+// wellFormed reports the first thing that keeps body from being exactly one
+// JSON value with one meaning.
+func wellFormed(body []byte) error {
+	switch {
+	case len(bytes.TrimSpace(body)) == 0:
+		return malformed("", "is empty; send a JSON object")
+	case !utf8.Valid(body):
+		return malformed("", "is not valid UTF-8")
+	}
+	dec := json.NewDecoder(bytes.NewReader(body))
+	dec.UseNumber()
+	var w walk
+	for {
+		token, err := dec.Token()
+		if errors.Is(err, io.EOF) {
+			break
+		}
+		if err != nil {
+			return malformed("", "is not valid JSON, at byte "+strconv.FormatInt(dec.InputOffset()+1, 10))
+		}
+		if err := w.step(token); err != nil {
+			return err
+		}
+	}
+	// Token lets some commas and colons pass that the grammar does not.
+	if !json.Valid(body) {
+		return malformed("", "is not one complete JSON value")
+	}
+	if place := loneSurrogate(body); place >= 0 {
+		return malformed("", "has half of a surrogate pair at byte "+strconv.Itoa(place+1)+"; write the whole character")
+	}
+	return nil
+}
+
+// walk follows the tokens of a JSON text.
+type walk struct {
+	open []container // outermost first
+}
+
+type container struct {
+	names map[string]bool // nil for an array
+	name  string          // of the member whose value comes next
+	value bool            // a value comes next, not a name
+	index int             // of the next element
+}
+
+func (w *walk) step(token json.Token) error {
+	if d, ok := token.(json.Delim); ok && (d == '}' || d == ']') {
+		w.open = w.open[:len(w.open)-1]
+		w.passed()
+		return nil
+	}
+	if name, ok := token.(string); ok && w.expectsName() {
+		in := &w.open[len(w.open)-1]
+		if in.names[name] {
+			return malformed(w.pointer()+pointer(name), "appears twice")
+		}
+		in.names[name], in.name, in.value = true, name, true
+		return nil
+	}
+	d, ok := token.(json.Delim)
+	if !ok {
+		w.passed()
+		return nil
+	}
+	if len(w.open) == maxJSONDepth {
+		return malformed("", fmt.Sprintf("is nested deeper than %d levels", maxJSONDepth))
+	}
+	var c container
+	if d == '{' {
+		c.names = map[string]bool{}
+	}
+	w.open = append(w.open, c)
+	return nil
+}
+
+func (w *walk) expectsName() bool {
+	n := len(w.open)
+	return n > 0 && w.open[n-1].names != nil && !w.open[n-1].value
+}
+
+// passed notes that a value is complete.
+func (w *walk) passed() {
+	if n := len(w.open); n > 0 {
+		w.open[n-1].value = false
+		w.open[n-1].index++
+	}
+}
+
+// pointer returns the place of the innermost open container.
+func (w *walk) pointer() string {
+	var b strings.Builder
+	for _, c := range w.open[:len(w.open)-1] {
+		if c.names != nil {
+			b.WriteString(pointer(c.name))
+		} else {
+			b.WriteString("/" + strconv.Itoa(c.index))
+		}
+	}
+	return b.String()
+}
+
+// pointer is one step of a JSON pointer (RFC 6901).
+func pointer(name string) string {
+	return "/" + strings.NewReplacer("~", "~0", "/", "~1").Replace(name)
+}
+
+// loneSurrogate returns where a \u escape stands for half a character, or -1.
+// Decoders replace it silently, and the message would not be the one that was
+// written. body must be valid JSON.
+func loneSurrogate(body []byte) int {
+	for i := 0; i < len(body); i++ {
+		if body[i] != '\\' {
+			continue
+		}
+		first, ok := escaped(body[i:])
+		if !ok {
+			i++ // whatever is escaped is no backslash that begins an escape
+			continue
+		}
+		if !utf16.IsSurrogate(first) {
+			i += 5
+			continue
+		}
+		second, ok := escaped(body[i+6:])
+		if !ok || utf16.DecodeRune(first, second) == utf8.RuneError {
+			return i
+		}
+		i += 11
+	}
+	return -1
+}
+
+// escaped reads a \uXXXX at the beginning of b.
+func escaped(b []byte) (rune, bool) {
+	if len(b) < 6 || b[0] != '\\' || b[1] != 'u' {
+		return 0, false
+	}
+	n, err := strconv.ParseUint(string(b[2:6]), 16, 32)
+	return rune(n), err == nil
+}
+
+func malformed(pointer, detail string) error {
+	return &domain.Error{Kind: domain.Malformed, Message: "the body cannot be read",
+		Faults: []domain.Fault{{Pointer: pointer, Detail: detail}}}
+}

@@ -1,0 +1,209 @@
+package api
+
+import (
+	"context"
+	"net/http"
+	"time"
+
+	"github.com/sendlog/sendlog/domain"
+	"github.com/sendlog/sendlog/domain/customer"
+	"github.com/sendlog/sendlog/domain/message"
+	"github.com/sendlog/sendlog/domain/tenant"
+)
+
+// Ports is everything this room needs from the others. All are required
+// except Checks and Metrics.
+//
+// Every port answers errors as [domain.Error]: its Kind becomes the HTTP
+// status and its Message is shown to the caller. Any other error is a 500 and
+// its text is only logged.
+type Ports struct {
+	Checks      []Check // what /readyz asks, in this order
+	Customers   Customers
+	DeadLetters DeadLetters
+	Directory   Directory // *tenant.Directory
+	Feed        Feed
+	Freshness   Freshness
+	Inbox       Inbox
+	Messages    Messages
+	Metrics     http.Handler // GET /metrics of the admin listener; nil = 404
+	Notices     Notices
+	Quarantine  Quarantine
+	Rebuilds    Rebuilds
+	Registrar   Registrar // *tenant.Registry
+	Sender      Sender    // *message.Accepter
+	Verifier    Verifier
+}
+
+// Check is one thing that must work before this process takes traffic.
+type Check struct {
+	Name string // shown, and therefore public
+	// Ready returns nil, or an error whose [domain.Error] message is shown.
+	// It must answer within a second or two, and heed ctx.
+	Ready func(ctx context.Context) error
+}
+
+// Directory knows the tenants and their keys. It answers from memory.
+type Directory interface {
+	Get(id domain.TenantID) (tenant.View, bool)
+	// List returns up to limit tenants with an id above after, in order of id.
+	List(after domain.TenantID, limit int) []tenant.View
+	// Authenticate returns the tenant an API key speaks for. It compares in
+	// constant time.
+	Authenticate(key string) (domain.TenantID, bool)
+}
+
+// Registrar registers tenants. A number that somebody has is [domain.Taken].
+type Registrar interface {
+	Register(ctx context.Context, r tenant.Registration) (tenant.Welcome, error)
+}
+
+// Sender validates and records a request to send. When it returns nil the
+// request is in the log.
+type Sender interface {
+	Accept(ctx context.Context, r message.Request) (message.Receipt, error)
+}
+
+// Page asks for a part of a list.
+type Page struct {
+	After string // the Next of the part before, verbatim; empty for the first
+	Limit int    // 1..domain.MaxPage
+}
+
+// Part is a part of a list, and how to ask for what follows it.
+type Part[T any] struct {
+	Items []T
+	// Next is any words the port wants back to continue; empty at the end. It
+	// leaves the house sealed, so it may hold anything, up to maxNext bytes.
+	Next string
+}
+
+// MessageFilter selects messages; an empty field selects all.
+type MessageFilter struct {
+	Status    string // a headline of package message
+	Direction string // message.In or message.Out
+	Customer  customer.ID
+}
+
+// Messages reads messages, newest first. A message of another tenant is
+// [domain.Unknown], as one that does not exist.
+type Messages interface {
+	Messages(ctx context.Context, t domain.TenantID, f MessageFilter, p Page) (Part[message.View], error)
+	Message(ctx context.Context, t domain.TenantID, id domain.MessageID) (message.View, error)
+	// Timeline returns every event of a message in the order of the log.
+	Timeline(ctx context.Context, t domain.TenantID, id domain.MessageID) ([]message.Entry, error)
+}
+
+// Customers reads customers, most recently seen first.
+type Customers interface {
+	Customers(ctx context.Context, t domain.TenantID, p Page) (Part[customer.View], error)
+	Customer(ctx context.Context, t domain.TenantID, id customer.ID) (customer.View, error)
+}
+
+// Notices reads account notices, newest first.
+type Notices interface {
+	Notices(ctx context.Context, t domain.TenantID, p Page) (Part[message.NoticeView], error)
+}
+
+// Redrive says which dead-lettered messages to try again: exactly one of IDs,
+// Tenant and All is set.
+type Redrive struct {
+	IDs    []domain.MessageID
+	Tenant domain.TenantID
+	All    bool
+	By     string // who asked
+}
+
+// Redriven answers a Redrive.
+type Redriven struct {
+	Count   int
+	Skipped []Skipped
+}
+
+// Skipped is one message that was not redriven, and why.
+type Skipped struct {
+	ID     domain.MessageID
+	Reason string
+}
+
+// DeadLetters reads and redrives what was given up, newest first.
+type DeadLetters interface {
+	// DeadLetters lists those of one tenant, or of all when t is empty.
+	DeadLetters(ctx context.Context, t domain.TenantID, p Page) (Part[message.DeadLetter], error)
+	Redrive(ctx context.Context, r Redrive) (Redriven, error)
+}
+
+// Freshness knows how far the read models are.
+type Freshness interface {
+	// Await returns nil when every read model holds position p, and an error
+	// when ctx ends before that.
+	Await(ctx context.Context, p domain.Position) error
+}
+
+// Live is one event of a tenant as it happens.
+type Live struct {
+	ID   string // of the event, without line breaks
+	Type string // what a listener selects by, without line breaks
+	Data []byte // one JSON value
+}
+
+// Feed tells what happens.
+type Feed interface {
+	// Subscribe delivers the tenant's events from now on until ctx ends. The
+	// feed closes the channel when ctx ended, and earlier to cut off a
+	// listener that is too slow.
+	Subscribe(ctx context.Context, t domain.TenantID) (<-chan Live, error)
+}
+
+// Verifier tells whether a webhook really comes from the app.
+type Verifier interface {
+	// Verify reports whether signature, the X-Hub-Signature-256 header
+	// verbatim or "" when it is missing, is that of body. Without a configured
+	// secret it reports true.
+	Verify(body []byte, signature string) bool
+}
+
+// Inbox takes webhooks.
+type Inbox interface {
+	// Receive returns nil only when every change in body is recorded or
+	// quarantined. [domain.Malformed] says that body is not JSON of the known
+	// shape; [domain.Unavailable] asks Meta to try again. The caller does not
+	// touch body afterwards.
+	Receive(ctx context.Context, body []byte) error
+}
+
+// Kept is one payload in quarantine.
+type Kept struct {
+	ID     string // a domain.ValidToken
+	Reason string
+	At     time.Time
+	Size   int // bytes
+}
+
+// Quarantine reads the payloads that belong to nobody, newest first.
+type Quarantine interface {
+	Quarantined(ctx context.Context, p Page) (Part[Kept], error)
+	// Payload returns one payload verbatim.
+	Payload(ctx context.Context, id string) ([]byte, error)
+}
+
+// Rebuild is the state of one rebuild of read models.
+type Rebuild struct {
+	ID        string
+	Model     string // "messages", "customers" or "all"
+	State     string // "running", "done" or "failed"
+	Done      domain.Position
+	Tail      domain.Position // where it will be finished
+	Events    uint64          // folded so far
+	PerSecond float64         // events
+	ETA       time.Duration   // until Done reaches Tail; 0 = not known, or done
+	Error     string          // words for the operator when it failed
+}
+
+// Rebuilds replays the log into fresh read models.
+type Rebuilds interface {
+	// Start begins a rebuild and returns its id. One that is already running
+	// is [domain.Taken].
+	Start(ctx context.Context, model string) (id string, err error)
+	Rebuild(ctx context.Context, id string) (Rebuild, error)
+}

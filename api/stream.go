@@ -1,0 +1,188 @@
+package api
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/gofiber/fiber/v2"
+
+	"github.com/sendlog/sendlog/domain"
+)
+
+// streams counts the open event streams of each tenant.
+type streams struct {
+	mu   sync.Mutex
+	open map[domain.TenantID]int
+}
+
+// enter takes one of a tenant's places; leave gives it back.
+func (s *streams) enter(t domain.TenantID) (leave func(), ok bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.open[t] >= maxStreamsPerTenant {
+		return nil, false
+	}
+	s.open[t]++
+	return func() {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		if s.open[t]--; s.open[t] == 0 {
+			delete(s.open, t)
+		}
+	}, true
+}
+
+func (s *Server) streamRoutes() []route {
+	return []route{{fiber.MethodGet, tenantPath + "/events", ofTenant, s.stream}}
+}
+
+// stream answers a tenant's events as they happen (server-sent events), until
+// the client leaves, the server shuts down, or the client reads too slowly.
+// The last says event: reset, after which the client reads what it missed
+// from the lists.
+func (s *Server) stream(_ context.Context, r request) error {
+	if _, err := parseQuery(r.c); err != nil {
+		return err
+	}
+	r.c.Set(fiber.HeaderContentType, "text/event-stream")
+	if r.c.Method() == fiber.MethodHead {
+		return nil
+	}
+	leave, ok := s.streams.enter(r.tenant.ID)
+	if !ok {
+		return domain.Errorf(domain.Limited, nil, "this tenant has %d event streams open, which is the limit", maxStreamsPerTenant)
+	}
+	// The stream outlives its handler, and with it the handler's context.
+	ctx, cancel := context.WithCancel(s.streaming)
+	end := func() { cancel(); leave() }
+	feed, err := s.ports.Feed.Subscribe(ctx, r.tenant.ID)
+	if err != nil {
+		end()
+		return err
+	}
+	w, err := s.claim(r.c)
+	if err != nil {
+		end()
+		return domain.Errorf(domain.Bug, err, "something broke on our side")
+	}
+	r.c.Set(fiber.HeaderConnection, "close")
+	r.c.Set("X-Accel-Buffering", "no") // proxies of the nginx family hold events back otherwise
+	go watch(w.conn, cancel)
+	id := requestID(r.c)
+	r.c.Context().SetBodyStreamWriter(func(out *bufio.Writer) {
+		defer end()
+		w.out = out
+		if err := w.run(ctx, feed, s.cfg.Heartbeat); err != nil {
+			s.cfg.Log.Debug("api: event stream broken", slog.String("request_id", id), slog.String("tenant", string(r.tenant.ID)))
+		}
+	})
+	return nil
+}
+
+// claim takes the deadlines of a connection out of fasthttp's hands: its
+// write timeout is for the whole answer, and a stream's has no end. From here
+// on each write sets its own.
+func (s *Server) claim(c *fiber.Ctx) (*eventWriter, error) {
+	w := &eventWriter{conn: c.Context().Conn(), timeout: s.cfg.WriteTimeout}
+	if err := c.Context().SetReadDeadline(time.Time{}); err != nil {
+		return nil, fmt.Errorf("clear read deadline: %w", err)
+	}
+	if err := c.Context().SetWriteDeadline(w.deadline()); err != nil {
+		return nil, fmt.Errorf("set write deadline: %w", err)
+	}
+	return w, nil
+}
+
+// watch calls gone as soon as the client closes its side, or says anything
+// more on a connection that will be closed after this answer. Without it a
+// silent client is noticed only after the second heartbeat that nobody reads.
+//
+// fasthttp reads the connection between answers only, so nobody else reads
+// now; it closes the connection after this one, which ends the watch.
+func watch(conn net.Conn, gone func()) {
+	var b [1]byte
+	_, _ = conn.Read(b[:]) // either way the stream is over
+	gone()
+}
+
+// eventWriter writes one event stream.
+type eventWriter struct {
+	conn    net.Conn
+	timeout time.Duration
+	out     *bufio.Writer
+}
+
+// run writes what feed delivers until it or ctx ends, and returns an error
+// only when the client cannot be written to.
+func (w *eventWriter) run(ctx context.Context, feed <-chan Live, heartbeat time.Duration) error {
+	hello := fmt.Sprintf("retry: %d\n: connected\n\n", reconnectAfter.Milliseconds())
+	if err := w.write(hello); err != nil {
+		return err
+	}
+	beat := time.NewTicker(heartbeat)
+	defer beat.Stop()
+	for {
+		var err error
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-beat.C:
+			err = w.write(": heartbeat\n\n")
+		case e, ok := <-feed:
+			switch {
+			case ok:
+				err = w.write(frame(e))
+				beat.Reset(heartbeat)
+			case ctx.Err() != nil:
+				return nil
+			default:
+				return w.write(frame(Live{Type: "reset", Data: []byte(`{"reason":"events were not read fast enough; read the lists and subscribe again"}`)}))
+			}
+		}
+		if err != nil {
+			return err
+		}
+	}
+}
+
+// write sends words at once. It fails when the client did not take them, or
+// those before them, in time.
+func (w *eventWriter) write(words string) error {
+	if err := w.conn.SetWriteDeadline(w.deadline()); err != nil {
+		return err
+	}
+	_, err := w.out.WriteString(words)
+	return errors.Join(err, w.out.Flush())
+}
+
+// deadline is for the kernel: it has to be the machine's time.
+func (w *eventWriter) deadline() time.Time { return time.Now().Add(w.timeout) }
+
+var oneLine = strings.NewReplacer("\r", "", "\n", "", "\x00", "")
+
+// frame writes one event as the stream's format wants it. A line break ends a
+// field, so data is brought to one line; whitespace means nothing in JSON.
+func frame(e Live) string {
+	data := e.Data
+	if bytes.ContainsAny(data, "\r\n") {
+		var b bytes.Buffer
+		if json.Compact(&b, data) == nil {
+			data = b.Bytes()
+		}
+	}
+	var b strings.Builder
+	if e.ID != "" {
+		b.WriteString("id: " + oneLine.Replace(e.ID) + "\n")
+	}
+	b.WriteString("event: " + oneLine.Replace(e.Type) + "\ndata: " + oneLine.Replace(string(data)) + "\n\n")
+	return b.String()
+}
