@@ -1,0 +1,103 @@
+package cloudapitest
+
+import (
+	"encoding/json"
+	"net/http"
+	"strconv"
+	"strings"
+
+	"github.com/sendlog/sendlog/domain"
+)
+
+// Inbound is a message a person writes to a business number.
+type Inbound struct {
+	From   string          `json:"from"` // a phone, or a BSUID of somebody who hides theirs
+	Name   string          `json:"name"`
+	Text   string          `json:"text"`
+	Number domain.NumberID `json:"number"`
+}
+
+// Inbound makes a person write: it queues the webhook and returns the wamid.
+// The error is of kind [domain.Invalid], or [domain.Unavailable] when no
+// webhook can be queued.
+func (s *Server) Inbound(in Inbound) (wamid string, err error) {
+	switch {
+	case s.cfg.WebhookURL == "":
+		return "", domain.Errorf(domain.Unavailable, nil, "no webhook URL is configured, so nobody would hear of it")
+	case !domain.ValidToken(string(in.Number)):
+		return "", domain.Errorf(domain.Invalid, nil, "number must be a phone number id")
+	case !phoneShape.MatchString(in.From) && !bsuidShape.MatchString(in.From):
+		return "", domain.Errorf(domain.Invalid, nil, "from must be a phone number or a user id")
+	case in.Text == "":
+		return "", domain.Errorf(domain.Invalid, nil, "text is required")
+	}
+	now := s.cfg.Clock.Now()
+	wamid = incomingWamid(in.From, s.fresh("wamid"))
+	var contact hookContact
+	contact.Profile.Name = in.Name
+	m := hookMessage{ID: wamid, Timestamp: strconv.FormatInt(now.Unix(), 10), Type: "text", Text: map[string]string{"body": in.Text}}
+	if bsuidShape.MatchString(in.From) {
+		contact.UserID, m.FromUserID = in.From, in.From
+	} else {
+		contact.WaID, m.From = digits(in.From), digits(in.From)
+	}
+	body := s.hook(in.Number, hookValue{Contacts: []hookContact{contact}, Messages: []hookMessage{m}})
+	if !s.hooks.put(in.Number, []*delivery{newDelivery(body, now)}, func() {}) {
+		return "", domain.Errorf(domain.Unavailable, nil, "too many webhooks are waiting, or the server is not running")
+	}
+	return wamid, nil
+}
+
+// postInbound is POST /_pretend/inbound: the body is an [Inbound], the answer
+// {"wamid":"…"}.
+func (s *Server) postInbound(w http.ResponseWriter, r *http.Request) {
+	var in Inbound
+	if err := json.NewDecoder(http.MaxBytesReader(w, r.Body, maxBody)).Decode(&in); err != nil {
+		pretendJSON(w, http.StatusBadRequest, map[string]string{"error": `the body must be {"from","name","text","number"}`})
+		return
+	}
+	wamid, err := s.Inbound(in)
+	switch {
+	case err == nil:
+		pretendJSON(w, http.StatusOK, map[string]string{"wamid": wamid})
+	case domain.KindOf(err) == domain.Unavailable:
+		pretendJSON(w, http.StatusServiceUnavailable, map[string]string{"error": err.Error()})
+	default:
+		pretendJSON(w, http.StatusBadRequest, map[string]string{"error": err.Error()})
+	}
+}
+
+// Page is the answer of GET /_pretend/ledger?after=SEQ: up to ten thousand
+// calls, oldest first.
+type Page struct {
+	Calls     []Entry                  `json:"calls"`
+	Next      int                      `json:"next,omitempty"` // ask again with after=Next; 0 = there are no more
+	Accepted  map[domain.MessageID]int `json:"accepted"`       // accepted attempts by message, of these calls
+	Forgotten int                      `json:"forgotten"`      // calls the ledger no longer holds
+}
+
+func (s *Server) getLedger(w http.ResponseWriter, r *http.Request) {
+	after := 0
+	if text := strings.TrimSpace(r.URL.Query().Get("after")); text != "" {
+		var err error
+		if after, err = strconv.Atoi(text); err != nil || after < 0 {
+			pretendJSON(w, http.StatusBadRequest, map[string]string{"error": "after must be a whole number"})
+			return
+		}
+	}
+	calls := s.ledger.after(after, ledgerPage)
+	page := Page{Calls: calls, Accepted: countAccepted(calls), Forgotten: s.Forgotten()}
+	if len(calls) == ledgerPage {
+		page.Next = calls[len(calls)-1].Seq
+	}
+	if page.Calls == nil {
+		page.Calls = []Entry{}
+	}
+	pretendJSON(w, http.StatusOK, page)
+}
+
+func pretendJSON(w http.ResponseWriter, status int, v any) {
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(status)
+	_ = json.NewEncoder(w).Encode(v)
+}
