@@ -1,0 +1,243 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/sendlog/sendlog/api"
+	"github.com/sendlog/sendlog/dispatch"
+	"github.com/sendlog/sendlog/dispatch/cloudapi"
+	"github.com/sendlog/sendlog/domain"
+	"github.com/sendlog/sendlog/domain/customer"
+	"github.com/sendlog/sendlog/domain/message"
+	"github.com/sendlog/sendlog/projections"
+	"github.com/sendlog/sendlog/streams"
+)
+
+// This file translates between the words of two rooms. No rule lives here.
+
+// verifier checks webhooks against the app's secrets; without any, every
+// webhook is believed (the configuration allows that on loopback only).
+type verifier []string
+
+// Verify implements api.Verifier.
+func (v verifier) Verify(body []byte, signature string) bool {
+	return len(v) == 0 || cloudapi.Verify(body, signature, v...)
+}
+
+// work hands the log's lanes to dispatch.
+type work struct{ broker *streams.Broker }
+
+// Lane implements dispatch.Work.
+func (w work) Lane(ctx context.Context, lane int, fn func(dispatch.Delivery)) error {
+	return w.broker.Lane(ctx, lane, func(d streams.Delivery) {
+		fn(dispatch.Delivery{Event: d.Event, Err: d.Err, Raw: d.Raw, Deliveries: d.Deliveries,
+			Done: d.Done, Hold: d.Hold, Reject: d.Reject})
+	})
+}
+
+// source lets the read models read the log.
+type source struct{ *streams.Reader }
+
+// Open implements projections.Source.
+func (s source) Open(ctx context.Context, after domain.Position) (projections.Cursor, error) {
+	return s.Reader.Open(ctx, after)
+}
+
+// publicEvent is a CloudEvent (CloudEvents 1.0, JSON format).
+type publicEvent struct {
+	SpecVersion string           `json:"specversion"`
+	ID          domain.EventID   `json:"id"`
+	Source      string           `json:"source"`
+	Type        string           `json:"type"`
+	Subject     domain.MessageID `json:"subject,omitempty"`
+	Time        time.Time        `json:"time"`
+	Position    domain.Position  `json:"position"`
+	Data        any              `json:"data"`
+}
+
+// announcer tells the world what the read models noticed.
+type announcer struct{ live *streams.Live }
+
+// Announce implements projections.Announcer.
+func (a announcer) Announce(ctx context.Context, notices []projections.Notice) error {
+	out := make([]streams.Announcement, 0, len(notices))
+	for _, n := range notices {
+		data, err := json.Marshal(publicEvent{SpecVersion: "1.0", ID: n.ID, Source: "/tenants/" + string(n.Tenant),
+			Type: n.Kind, Subject: n.Subject, Time: n.At.UTC(), Position: n.Position, Data: n.Data})
+		if err != nil {
+			return fmt.Errorf("encode announcement: %w", err)
+		}
+		about := string(n.Subject)
+		if about == "" {
+			about = string(n.ID)
+		}
+		out = append(out, streams.Announcement{Tenant: n.Tenant, Type: n.Kind, Subject: about, ID: n.ID, Data: data})
+	}
+	return a.live.Announce(ctx, out)
+}
+
+// feed gives the API what is announced.
+type feed struct{ live *streams.Live }
+
+// Subscribe implements api.Feed.
+func (f feed) Subscribe(ctx context.Context, t domain.TenantID) (<-chan api.Live, error) {
+	in, err := f.live.Subscribe(ctx, t)
+	if err != nil {
+		return nil, err
+	}
+	out := make(chan api.Live)
+	go func() {
+		defer close(out)
+		for a := range in {
+			select {
+			case out <- api.Live{ID: string(a.ID), Type: a.Type, Data: a.Data}:
+			case <-ctx.Done():
+				return
+			}
+		}
+	}()
+	return out, nil
+}
+
+// reading gives the API the read models.
+type reading struct{ *projections.Library }
+
+// Await implements api.Freshness.
+func (r reading) Await(ctx context.Context, p domain.Position) error { return r.WaitFor(ctx, p) }
+
+// Messages implements api.Messages.
+func (r reading) Messages(ctx context.Context, t domain.TenantID, f api.MessageFilter, p api.Page) (api.Part[message.View], error) {
+	return part(p, func(page projections.Page) ([]message.View, *projections.Mark, error) {
+		return r.Library.Messages(ctx, t, projections.MessageFilter{Status: f.Status, Direction: f.Direction, Customer: f.Customer}, page)
+	})
+}
+
+// Customers implements api.Customers.
+func (r reading) Customers(ctx context.Context, t domain.TenantID, p api.Page) (api.Part[customer.View], error) {
+	return part(p, func(page projections.Page) ([]customer.View, *projections.Mark, error) {
+		return r.Library.Customers(ctx, t, page)
+	})
+}
+
+// Notices implements api.Notices.
+func (r reading) Notices(ctx context.Context, t domain.TenantID, p api.Page) (api.Part[message.NoticeView], error) {
+	return part(p, func(page projections.Page) ([]message.NoticeView, *projections.Mark, error) {
+		return r.Library.Notices(ctx, t, page)
+	})
+}
+
+// part asks for a page and turns its mark into words and back.
+func part[T any](p api.Page, ask func(projections.Page) ([]T, *projections.Mark, error)) (api.Part[T], error) {
+	page := projections.Page{Limit: p.Limit}
+	if p.After != "" {
+		value, id, _ := strings.Cut(p.After, " ")
+		n, err := strconv.ParseInt(value, 10, 64)
+		if err != nil {
+			return api.Part[T]{}, domain.Errorf(domain.Bug, err, "a cursor of ours cannot be read")
+		}
+		page.After = &projections.Mark{Value: n, ID: id}
+	}
+	items, next, err := ask(page)
+	if err != nil {
+		return api.Part[T]{}, err
+	}
+	out := api.Part[T]{Items: items}
+	if next != nil {
+		out.Next = fmt.Sprintf("%d %s", next.Value, next.ID)
+	}
+	return out, nil
+}
+
+// quarantine gives the API what is kept.
+type quarantine struct{ *streams.Quarantine }
+
+// Quarantined implements api.Quarantine.
+func (q quarantine) Quarantined(ctx context.Context, p api.Page) (api.Part[api.Kept], error) {
+	before := uint64(0)
+	if p.After != "" {
+		var err error
+		if before, err = strconv.ParseUint(p.After, 10, 64); err != nil {
+			return api.Part[api.Kept]{}, domain.Errorf(domain.Bug, err, "a cursor of ours cannot be read")
+		}
+	}
+	kept, err := q.List(ctx, domain.Position(before), p.Limit)
+	if err != nil {
+		return api.Part[api.Kept]{}, err
+	}
+	out := api.Part[api.Kept]{Items: make([]api.Kept, len(kept))}
+	for i, k := range kept {
+		out.Items[i] = api.Kept{ID: strconv.FormatUint(uint64(k.Position), 10), Reason: k.Reason, At: k.At, Size: k.Size}
+	}
+	if len(kept) == p.Limit {
+		out.Next = out.Items[len(kept)-1].ID
+	}
+	return out, nil
+}
+
+// Payload implements api.Quarantine.
+func (q quarantine) Payload(ctx context.Context, id string) ([]byte, error) {
+	n, err := strconv.ParseUint(id, 10, 64)
+	if err != nil {
+		return nil, domain.Errorf(domain.Unknown, nil, "nothing is kept under this id")
+	}
+	k, err := q.Get(ctx, domain.Position(n))
+	return k.Payload, err
+}
+
+// deadLetters gives the API what was given up, and redrives it.
+type deadLetters struct {
+	reading
+	redriver *message.Redriver
+}
+
+// DeadLetters implements api.DeadLetters.
+func (d *deadLetters) DeadLetters(ctx context.Context, t domain.TenantID, p api.Page) (api.Part[message.DeadLetter], error) {
+	return part(p, func(page projections.Page) ([]message.DeadLetter, *projections.Mark, error) {
+		return d.Library.DeadLetters(ctx, projections.DeadLetterFilter{Tenant: t}, page)
+	})
+}
+
+// Redrive implements api.DeadLetters.
+func (d *deadLetters) Redrive(ctx context.Context, r api.Redrive) (api.Redriven, error) {
+	wanted := map[domain.MessageID]bool{}
+	for _, id := range r.IDs {
+		wanted[id] = true
+	}
+	var out api.Redriven
+	page := projections.Page{Limit: domain.MaxPage}
+	for {
+		letters, next, err := d.Library.DeadLetters(ctx, projections.DeadLetterFilter{Tenant: r.Tenant}, page)
+		if err != nil {
+			return out, err
+		}
+		for _, l := range letters {
+			if len(r.IDs) > 0 && !wanted[l.Message] {
+				continue
+			}
+			delete(wanted, l.Message)
+			err := d.redriver.Redrive(ctx, message.OutgoingKey(l.Tenant, l.Number, l.Message), r.By)
+			switch domain.KindOf(err) {
+			case domain.Taken, domain.Unknown:
+				out.Skipped = append(out.Skipped, api.Skipped{ID: l.Message, Reason: err.Error()})
+			default:
+				if err != nil {
+					return out, err
+				}
+				out.Count++
+			}
+		}
+		if next == nil || len(r.IDs) > 0 && len(wanted) == 0 {
+			break
+		}
+		page.After = next
+	}
+	for id := range wanted {
+		out.Skipped = append(out.Skipped, api.Skipped{ID: id, Reason: "it is not among the dead letters"})
+	}
+	return out, nil
+}

@@ -1,0 +1,258 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats-server/v2/server"
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/sendlog/sendlog/domain"
+	"github.com/sendlog/sendlog/domain/message"
+	"github.com/sendlog/sendlog/projections"
+	"github.com/sendlog/sendlog/streams"
+)
+
+// Each benchmark prints our rate beside the rate of plain JetStream in the
+// same run, because machines differ and drift: ours/s, raw/s and their ratio.
+
+const benchClients = 64
+
+// BenchmarkAccept is POST /send over HTTP by 64 clients.
+func BenchmarkAccept(b *testing.B) {
+	for _, d := range []streams.Durability{streams.Interval, streams.Strict} {
+		b.Run(string(d), func(b *testing.B) {
+			r := start(b, alone(b).with("DURABILITY", string(d), "GRAPH_URL", silentMeta(b)), quick)
+			tenant, _ := r.register("Bench", "106540352242922", "mock_bench")
+			raw := newRawLog(b, d == streams.Strict)
+			b.ResetTimer()
+			ours := load(b, b.N, func(i int) error {
+				body := fmt.Sprintf(`{"to":"+1415555%04d","text":"Hello %d"}`, i%10000, i)
+				return expect(202, r, "/tenants/"+tenant+"/send", body)
+			})
+			ours.report(b, raw.publish(b, b.N))
+		})
+	}
+}
+
+// BenchmarkAcceptToOutcome is from the request to the recorded outcome of its
+// call, the provider answering in process.
+func BenchmarkAcceptToOutcome(b *testing.B) {
+	r := start(b, alone(b), quick)
+	tenant, _ := r.register("Bench", "106540352242922", "mock_bench")
+	raw := newRawLog(b, false)
+	b.ResetTimer()
+	began := time.Now()
+	done := make(chan error, 1)
+	go func() { done <- awaitOutcomes(b.Context(), r, b.N) }()
+	ours := load(b, b.N, func(i int) error {
+		return expect(202, r, "/tenants/"+tenant+"/send", fmt.Sprintf(`{"to":"+1415%07d","text":"Hello %d"}`, i%1000000, i))
+	})
+	if err := <-done; err != nil {
+		b.Fatal(err)
+	}
+	ours.elapsed = time.Since(began)
+	ours.report(b, raw.publish(b, b.N))
+}
+
+// awaitOutcomes returns when n outcomes are in the log.
+func awaitOutcomes(ctx context.Context, r *running, n int) error {
+	c, err := r.broker.Reader().Open(ctx, 0)
+	if err != nil {
+		return err
+	}
+	defer c.Close()
+	for n > 0 {
+		events, err := c.Next(ctx, 1000)
+		if err != nil {
+			return err
+		}
+		for _, e := range events {
+			if e.Type == message.TypeSendAccepted {
+				n--
+			}
+		}
+	}
+	return nil
+}
+
+// BenchmarkWebhookIngest is POST /whatsapp/webhook by 64 clients, one status
+// each.
+func BenchmarkWebhookIngest(b *testing.B) {
+	r := start(b, alone(b), quick)
+	r.register("Bench", "106540352242922", "mock_bench")
+	raw := newRawLog(b, false)
+	b.ResetTimer()
+	ours := load(b, b.N, func(i int) error {
+		return expect(200, r, "/whatsapp/webhook", fmt.Sprintf(`{"object":"whatsapp_business_account","entry":[{"id":"1","changes":[{"field":"messages","value":{`+
+			`"messaging_product":"whatsapp","metadata":{"phone_number_id":"106540352242922"},`+
+			`"statuses":[{"id":"wamid.bench%d","status":"sent","timestamp":"1795435602","recipient_id":"14155550100"}]}}]}]}`, i))
+	})
+	ours.report(b, raw.publish(b, b.N))
+}
+
+// BenchmarkRebuild replays a log of sends and statuses into a fresh generation
+// of messages, beside plain reading of the same number of JetStream messages.
+func BenchmarkRebuild(b *testing.B) {
+	const sends = 5000
+	r := start(b, alone(b), quick)
+	tenant, _ := r.register("Bench", "106540352242922", "mock_bench")
+	load(b, sends, func(i int) error {
+		return expect(202, r, "/tenants/"+tenant+"/send", fmt.Sprintf(`{"to":"+1415%07d","text":"Hello"}`, i))
+	})
+	if err := awaitOutcomes(b.Context(), r, sends); err != nil {
+		b.Fatal(err)
+	}
+	r.settle()
+	raw := newRawLog(b, false)
+	raw.publish(b, sends*6)
+	b.ResetTimer()
+	var ours measured
+	for range b.N {
+		began := time.Now()
+		events := 0
+		if err := r.library.Rebuild(b.Context(), "messages", func(p projections.Progress) { events = p.Events }); err != nil {
+			b.Fatal(err)
+		}
+		ours.elapsed += time.Since(began)
+		ours.n += events
+	}
+	ours.report(b, raw.read(b))
+}
+
+// silentMeta is an address where nothing listens: these tenants never call it.
+func silentMeta(testing.TB) string { return "http://127.0.0.1:9" }
+
+// expect posts a body and wants a status.
+func expect(status int, r *running, path, body string) error {
+	a, err := request(context.Background(), r.http, http.MethodPost, r.url+path, body, r.key)
+	if err == nil && a.status != status {
+		err = fmt.Errorf("%s: %d %s", path, a.status, a.body)
+	}
+	return err
+}
+
+// measured is n things done, with the time each took if it was taken.
+type measured struct {
+	n       int
+	elapsed time.Duration
+	each    []time.Duration
+}
+
+func (m measured) rate() float64 { return float64(m.n) / m.elapsed.Seconds() }
+
+func (m measured) report(b *testing.B, raw measured) {
+	b.ReportMetric(m.rate(), "ours/s")
+	b.ReportMetric(raw.rate(), "raw/s")
+	b.ReportMetric(m.rate()/raw.rate(), "ratio")
+	b.ReportMetric(0, "ns/op") // a rate says it better
+	if len(m.each) > 0 {
+		slices.Sort(m.each)
+		b.ReportMetric(float64(m.each[len(m.each)/2].Microseconds())/1000, "p50-ms")
+		b.ReportMetric(float64(m.each[len(m.each)*99/100].Microseconds())/1000, "p99-ms")
+	}
+}
+
+// load calls fn n times from 64 clients, closed loop.
+func load(b *testing.B, n int, fn func(i int) error) measured {
+	b.Helper()
+	m := measured{n: n, each: make([]time.Duration, n)}
+	var (
+		next atomic.Int64
+		wg   sync.WaitGroup
+	)
+	began := time.Now()
+	for range benchClients {
+		wg.Go(func() {
+			for {
+				i := int(next.Add(1)) - 1
+				if i >= n || b.Failed() {
+					return
+				}
+				at := time.Now()
+				if err := fn(i); err != nil {
+					b.Error(err)
+					return
+				}
+				m.each[i] = time.Since(at)
+			}
+		})
+	}
+	wg.Wait()
+	m.elapsed = time.Since(began)
+	return m
+}
+
+// rawLog is JetStream without us: the same server in process, the same number
+// of connections and publishers, 300-byte messages on distinct subjects.
+type rawLog struct {
+	js []jetstream.JetStream
+}
+
+func newRawLog(b *testing.B, always bool) *rawLog {
+	b.Helper()
+	s, err := server.NewServer(&server.Options{ServerName: "raw", JetStream: true, StoreDir: b.TempDir(), DontListen: true,
+		NoSigs: true, NoLog: true, SyncInterval: 100 * time.Millisecond, SyncAlways: always})
+	if err != nil {
+		b.Fatal(err)
+	}
+	s.Start()
+	b.Cleanup(func() { s.Shutdown(); s.WaitForShutdown() })
+	r := &rawLog{}
+	for range 4 {
+		nc, err := nats.Connect("", nats.InProcessServer(s))
+		if err != nil {
+			b.Fatal(err)
+		}
+		b.Cleanup(nc.Close)
+		js, err := jetstream.New(nc)
+		if err != nil {
+			b.Fatal(err)
+		}
+		r.js = append(r.js, js)
+	}
+	if _, err := r.js[0].CreateStream(b.Context(), jetstream.StreamConfig{Name: "RAW", Subjects: []string{"raw.>"}}); err != nil {
+		b.Fatal(err)
+	}
+	return r
+}
+
+func (r *rawLog) publish(b *testing.B, n int) measured {
+	payload := make([]byte, 300)
+	run := domain.NewUUID()
+	return load(b, n, func(i int) error {
+		_, err := r.js[i%len(r.js)].Publish(context.Background(), fmt.Sprintf("raw.%s.%d", run, i), payload)
+		return err
+	})
+}
+
+func (r *rawLog) read(b *testing.B) measured {
+	s, err := r.js[0].Stream(b.Context(), "RAW")
+	if err != nil {
+		b.Fatal(err)
+	}
+	n := int(s.CachedInfo().State.Msgs)
+	began := time.Now()
+	c, err := r.js[0].OrderedConsumer(b.Context(), "RAW", jetstream.OrderedConsumerConfig{})
+	if err != nil {
+		b.Fatal(err)
+	}
+	msgs, err := c.Messages(jetstream.PullMaxMessages(2000))
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer msgs.Stop()
+	for range n {
+		if _, err := msgs.Next(); err != nil {
+			b.Fatal(err)
+		}
+	}
+	return measured{n: n, elapsed: time.Since(began)}
+}

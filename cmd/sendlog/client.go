@@ -1,0 +1,131 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"strings"
+	"time"
+)
+
+// client talks to a running server's second listener. The embedded stores
+// belong to the server's process, so subcommands never open them.
+type client struct{ env func(string) string }
+
+// requestTimeout bounds one request of a subcommand. Streams have none.
+const requestTimeout = 30 * time.Second
+
+func (c *client) base() string {
+	if u := c.env("SENDLOG_URL"); u != "" {
+		return strings.TrimRight(u, "/")
+	}
+	return "http://127.0.0.1:3001"
+}
+
+// open sends a request and returns its answer, or the words of the problem.
+func (c *client) open(ctx context.Context, method, path string, body any) (*http.Response, error) {
+	var payload io.Reader
+	if body != nil {
+		b, err := json.Marshal(body)
+		if err != nil {
+			return nil, fmt.Errorf("encode request: %w", err)
+		}
+		payload = bytes.NewReader(b)
+	}
+	req, err := http.NewRequestWithContext(ctx, method, c.base()+path, payload)
+	if err != nil {
+		return nil, fmt.Errorf("SENDLOG_URL is not an address: %w", err)
+	}
+	if body != nil {
+		req.Header.Set("Content-Type", "application/json")
+	}
+	if key := c.env("SENDLOG_KEY"); key != "" {
+		req.Header.Set("Authorization", "Bearer "+key)
+	}
+	res, err := http.DefaultClient.Do(req)
+	if ue, ok := errors.AsType[*url.Error](err); ok && !errors.Is(err, context.Canceled) {
+		return nil, fmt.Errorf("no sendlog answers at %s (%w); start one with `sendlog serve`, or set SENDLOG_URL", c.base(), ue.Err)
+	}
+	if err != nil {
+		return nil, err
+	}
+	if res.StatusCode >= 400 {
+		defer res.Body.Close()
+		return nil, problem(res)
+	}
+	return res, nil
+}
+
+// problem reads the words of a problem answer.
+func problem(res *http.Response) error {
+	var p struct {
+		Title  string `json:"title"`
+		Detail string `json:"detail"`
+		Errors []struct{ Pointer, Detail string }
+	}
+	b, _ := io.ReadAll(io.LimitReader(res.Body, 1<<20))
+	if json.Unmarshal(b, &p) != nil || p.Title == "" {
+		return fmt.Errorf("the server answered %s", res.Status)
+	}
+	words := p.Detail
+	if words == "" {
+		words = p.Title
+	}
+	for _, e := range p.Errors {
+		words += "\n  " + e.Pointer + " " + e.Detail
+	}
+	if res.StatusCode == http.StatusUnauthorized {
+		words += " (set SENDLOG_KEY to the server's ADMIN_KEY)"
+	}
+	return errors.New(words)
+}
+
+// call sends a request and decodes the answer into out.
+func (c *client) call(ctx context.Context, method, path string, body, out any) error {
+	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
+	defer cancel()
+	res, err := c.open(ctx, method, path, body)
+	if err != nil {
+		return err
+	}
+	defer res.Body.Close()
+	if err := json.NewDecoder(res.Body).Decode(out); err != nil {
+		return fmt.Errorf("read answer: %w", err)
+	}
+	return nil
+}
+
+// each walks all pages of a list.
+func each[T any](ctx context.Context, c *client, path string, fn func(T) error) error {
+	sep := "?"
+	if strings.Contains(path, "?") {
+		sep = "&"
+	}
+	for cursor := ""; ; {
+		page := path
+		if cursor != "" {
+			page += sep + "cursor=" + url.QueryEscape(cursor)
+		}
+		var answer struct {
+			Data []T     `json:"data"`
+			Next *string `json:"next_cursor"`
+		}
+		if err := c.call(ctx, http.MethodGet, page, nil, &answer); err != nil {
+			return err
+		}
+		for _, v := range answer.Data {
+			if err := fn(v); err != nil {
+				return err
+			}
+		}
+		if answer.Next == nil || *answer.Next == "" {
+			return nil
+		}
+		cursor = *answer.Next
+	}
+}

@@ -1,0 +1,209 @@
+package main
+
+import (
+	"crypto/rand"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"net"
+	"net/url"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/sendlog/sendlog/domain"
+	"github.com/sendlog/sendlog/internal/vault"
+	"github.com/sendlog/sendlog/streams"
+)
+
+// The parts of the house a process may run.
+const (
+	roleAPI      = "api"
+	roleDispatch = "dispatch"
+	roleProject  = "project"
+)
+
+// config is the environment, read once and checked. docs/configuration is the
+// README's table; .env.example has a line for each.
+type config struct {
+	AdminAddr   string
+	AdminKey    string
+	AppSecrets  []string // current first; the one before it may follow after a comma
+	DataDir     string
+	Durability  streams.Durability
+	GraphURL    string
+	GraphVer    string
+	Listen      string // host:port of the public listener
+	MasterKey   []byte
+	MongoURI    string
+	NATSListen  string
+	NATSURL     string
+	Roles       []string
+	UnknownWait time.Duration
+	VerifyToken string
+}
+
+// configError names the variable, what is wrong with it and what to do.
+type configError struct{ variable, wrong, todo string }
+
+func (e configError) Error() string { return e.variable + " " + e.wrong + "; " + e.todo }
+
+// readConfig reads and checks the environment. All faults are reported at once.
+func readConfig(env func(string) string) (config, error) {
+	get := func(name, fallback string) string {
+		if v := strings.TrimSpace(env(name)); v != "" {
+			return v
+		}
+		return fallback
+	}
+	host := get("HOST", "127.0.0.1")
+	c := config{
+		AdminAddr:   get("ADMIN_ADDR", "127.0.0.1:3001"),
+		AdminKey:    get("ADMIN_KEY", ""),
+		DataDir:     get("DATA_DIR", "data"),
+		Durability:  streams.Durability(get("DURABILITY", string(streams.Strict))),
+		GraphURL:    strings.TrimRight(get("GRAPH_URL", "https://graph.facebook.com"), "/"),
+		GraphVer:    get("WHATSAPP_API_VERSION", "v25.0"),
+		Listen:      net.JoinHostPort(host, get("PORT", "3000")),
+		MongoURI:    get("MONGO_URI", ""),
+		NATSListen:  get("NATS_LISTEN", ""),
+		NATSURL:     get("NATS_URL", ""),
+		Roles:       splitList(get("ROLES", "api,dispatch,project")),
+		VerifyToken: get("VERIFY_TOKEN", ""),
+	}
+	c.AppSecrets = splitList(get("APP_SECRET", ""))
+	var err error
+	if c.UnknownWait, err = time.ParseDuration(get("UNKNOWN_WAIT", domain.UnknownWait.String())); err != nil {
+		c.UnknownWait = 0 // check says so
+	}
+	faults := c.check()
+	key, err := c.masterKey(env("MASTER_KEY"))
+	c.MasterKey = key
+	return c, errors.Join(append(faults, err)...)
+}
+
+var graphVersion = regexp.MustCompile(`^v[0-9]{1,3}\.[0-9]{1,2}$`)
+
+func (c config) check() []error {
+	var faults []error
+	fault := func(variable, wrong, todo string) { faults = append(faults, configError{variable, wrong, todo}) }
+	if _, port, _ := net.SplitHostPort(c.Listen); !validPort(port) {
+		fault("PORT", fmt.Sprintf("is %q", port), "write a number from 0 to 65535")
+	}
+	if _, port, err := net.SplitHostPort(c.AdminAddr); err != nil || !validPort(port) {
+		fault("ADMIN_ADDR", fmt.Sprintf("is %q", c.AdminAddr), "write host:port, such as 127.0.0.1:3001")
+	}
+	if c.AdminKey != "" && len(c.AdminKey) < 16 {
+		fault("ADMIN_KEY", "is shorter than 16 characters", "make one with: openssl rand -hex 16")
+	}
+	if c.AdminKey == "" && !loopback(c.Listen) {
+		fault("HOST", "is an address others can reach, and no ADMIN_KEY is set", "set ADMIN_KEY, or leave HOST at 127.0.0.1")
+	}
+	if c.AdminKey == "" && !loopback(c.AdminAddr) {
+		fault("ADMIN_ADDR", "is an address others can reach, and no ADMIN_KEY is set", "set ADMIN_KEY, or keep it on 127.0.0.1")
+	}
+	if len(c.AppSecrets) == 0 && !loopback(c.Listen) {
+		fault("APP_SECRET", "is not set, so anybody could post webhooks", "copy it from the Meta app's basic settings, or leave HOST at 127.0.0.1")
+	}
+	if c.Durability != streams.Strict && c.Durability != streams.Interval {
+		fault("DURABILITY", fmt.Sprintf("is %q", c.Durability), "write strict or interval")
+	}
+	if u, err := url.Parse(c.GraphURL); err != nil || u.Host == "" || (u.Scheme != "https" && u.Scheme != "http") {
+		fault("GRAPH_URL", "is not an http(s) address", "leave it out for https://graph.facebook.com")
+	}
+	if !graphVersion.MatchString(c.GraphVer) {
+		fault("WHATSAPP_API_VERSION", fmt.Sprintf("is %q", c.GraphVer), "write it as v25.0")
+	}
+	for _, r := range c.Roles {
+		if !slices.Contains([]string{roleAPI, roleDispatch, roleProject}, r) {
+			fault("ROLES", fmt.Sprintf("has %q", r), "list any of api, dispatch, project, separated by commas")
+		}
+	}
+	if len(c.Roles) < 3 && c.NATSURL == "" {
+		fault("ROLES", "splits the house, but the log is embedded and belongs to one process", "set NATS_URL and MONGO_URI, or leave ROLES out")
+	}
+	if c.NATSURL != "" && c.MongoURI == "" && len(c.Roles) < 3 {
+		fault("MONGO_URI", "is not set, and the embedded read models belong to one process", "set MONGO_URI, or leave ROLES out")
+	}
+	if c.UnknownWait < time.Second {
+		fault("UNKNOWN_WAIT", "is not a duration of 1s or more", "write it as 60s or 5m; Meta's statuses take seconds, so shorter waits may send twice")
+	}
+	if c.NATSListen != "" && c.NATSURL != "" {
+		fault("NATS_LISTEN", "is for the embedded log, and NATS_URL is set", "leave one of them out")
+	}
+	return faults
+}
+
+// masterKey reads MASTER_KEY. Without it, an embedded house makes a key of its
+// own beside the data and keeps it; a shared log needs a shared key.
+func (c config) masterKey(value string) ([]byte, error) {
+	// Not trimmed: 32 raw characters may begin or end with a space.
+	if value != "" {
+		key, err := vault.ParseMasterKey(value)
+		if err != nil {
+			return nil, configError{"MASTER_KEY", err.Error(), "make one with: openssl rand -hex 32"}
+		}
+		return key, nil
+	}
+	if c.NATSURL != "" {
+		return nil, configError{"MASTER_KEY", "is not set, and the log is shared (NATS_URL)", "make one with: openssl rand -hex 32, the same for every process"}
+	}
+	path := filepath.Join(c.DataDir, "master.key")
+	if b, err := os.ReadFile(path); err == nil {
+		key, err := vault.ParseMasterKey(strings.TrimSpace(string(b)))
+		if err != nil {
+			return nil, configError{"MASTER_KEY", "is not set, and " + path + " " + err.Error(), "restore that file from a backup, or set MASTER_KEY"}
+		}
+		return key, nil
+	} else if !errors.Is(err, os.ErrNotExist) {
+		return nil, configError{"MASTER_KEY", "is not set, and " + path + " cannot be read", "mend its permissions, or set MASTER_KEY"}
+	}
+	return makeMasterKey(path)
+}
+
+func makeMasterKey(path string) ([]byte, error) {
+	key := make([]byte, vault.KeySize)
+	if _, err := rand.Read(key); err != nil {
+		return nil, fmt.Errorf("make a master key: %w", err)
+	}
+	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+		return nil, configError{"DATA_DIR", "cannot be created: " + err.Error(), "set DATA_DIR to a directory this user may write"}
+	}
+	if err := os.WriteFile(path, []byte(hex.EncodeToString(key)+"\n"), 0o600); err != nil {
+		return nil, configError{"DATA_DIR", "cannot be written: " + err.Error(), "set DATA_DIR to a directory this user may write"}
+	}
+	return key, nil
+}
+
+func (c config) has(role string) bool { return slices.Contains(c.Roles, role) }
+
+func validPort(p string) bool {
+	_, err := net.LookupPort("tcp", p)
+	return err == nil && p != ""
+}
+
+// loopback reports whether an address can be reached from this machine only.
+func loopback(addr string) bool {
+	host, _, err := net.SplitHostPort(addr)
+	if err != nil {
+		return false
+	}
+	if host == "localhost" {
+		return true
+	}
+	ip := net.ParseIP(host)
+	return ip != nil && ip.IsLoopback()
+}
+
+func splitList(s string) []string {
+	var out []string
+	for part := range strings.SplitSeq(s, ",") {
+		if part = strings.TrimSpace(part); part != "" {
+			out = append(out, part)
+		}
+	}
+	return out
+}

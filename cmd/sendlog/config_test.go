@@ -1,0 +1,79 @@
+package main
+
+import (
+	"bytes"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/sendlog/sendlog/streams"
+)
+
+// Nothing set is a house of one process on loopback that keeps its own key.
+func TestConfigDefaults(t *testing.T) {
+	t.Parallel()
+	dir := filepath.Join(t.TempDir(), "data")
+	c, err := readConfig(settings{"DATA_DIR": dir}.get)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if c.Listen != "127.0.0.1:3000" || c.AdminAddr != "127.0.0.1:3001" || c.Durability != streams.Strict ||
+		c.GraphURL != "https://graph.facebook.com" || len(c.Roles) != 3 {
+		t.Errorf("defaults are %+v", c)
+	}
+	again, err := readConfig(settings{"DATA_DIR": dir}.get)
+	if err != nil || !bytes.Equal(c.MasterKey, again.MasterKey) {
+		t.Errorf("the made master key is not kept: %v", err)
+	}
+	info, err := os.Stat(filepath.Join(dir, "master.key"))
+	if err != nil || info.Mode().Perm() != 0o600 {
+		t.Errorf("master.key: %v, %v", info.Mode(), err)
+	}
+}
+
+// Every wrong setting is named with what is wrong and what to do, and none of
+// its value is shown when it is a secret.
+func TestConfigErrors(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		env  settings
+		want []string
+	}{
+		"master key":             {settings{"MASTER_KEY": "secretsecret"}, []string{"MASTER_KEY must be 32 characters", "openssl rand -hex 32"}},
+		"port":                   {settings{"PORT": "99999"}, []string{`PORT is "99999"`, "write a number"}},
+		"admin address":          {settings{"ADMIN_ADDR": "3001"}, []string{"ADMIN_ADDR is", "127.0.0.1:3001"}},
+		"short admin key":        {settings{"ADMIN_KEY": "secretsecret"}, []string{"ADMIN_KEY is shorter than 16"}},
+		"open to the world":      {settings{"HOST": "0.0.0.0"}, []string{"HOST is an address others can reach", "set ADMIN_KEY", "APP_SECRET is not set"}},
+		"open admin":             {settings{"ADMIN_ADDR": "0.0.0.0:3001"}, []string{"ADMIN_ADDR is an address others can reach"}},
+		"durability":             {settings{"DURABILITY": "fast"}, []string{`DURABILITY is "fast"`, "strict or interval"}},
+		"graph":                  {settings{"GRAPH_URL": "graph.facebook.com"}, []string{"GRAPH_URL is not"}},
+		"version":                {settings{"WHATSAPP_API_VERSION": "20"}, []string{`WHATSAPP_API_VERSION is "20"`}},
+		"roles":                  {settings{"ROLES": "api,cook"}, []string{`ROLES has "cook"`}},
+		"roles without log":      {settings{"ROLES": "api"}, []string{"ROLES splits the house", "NATS_URL"}},
+		"shared log, no key":     {settings{"NATS_URL": "nats://127.0.0.1:1", "MASTER_KEY": ""}, []string{"MASTER_KEY is not set, and the log is shared"}},
+		"unknown wait":           {settings{"UNKNOWN_WAIT": "60"}, []string{"UNKNOWN_WAIT is not a duration", "60s"}},
+		"listen on a far log":    {settings{"NATS_URL": "nats://127.0.0.1:1", "NATS_LISTEN": "127.0.0.1:4222"}, []string{"NATS_LISTEN is for the embedded log"}},
+		"several faults at once": {settings{"PORT": "x", "DURABILITY": "x"}, []string{"PORT is", "DURABILITY is"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			env := settings{"DATA_DIR": t.TempDir(), "MASTER_KEY": strings.Repeat("k", 32)}
+			for k, v := range c.env {
+				env[k] = v
+			}
+			_, err := readConfig(env.get)
+			if err == nil {
+				t.Fatal("accepted")
+			}
+			for _, words := range c.want {
+				if !strings.Contains(err.Error(), words) {
+					t.Errorf("%q does not say %q", err, words)
+				}
+			}
+			if strings.Contains(err.Error(), "secretsecret") {
+				t.Errorf("%q shows a secret", err)
+			}
+		})
+	}
+}

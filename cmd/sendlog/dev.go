@@ -1,0 +1,130 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/sendlog/sendlog/dispatch"
+	"github.com/sendlog/sendlog/dispatch/cloudapitest"
+	"github.com/sendlog/sendlog/domain"
+	"github.com/sendlog/sendlog/domain/tenant"
+)
+
+// The demo tenant of `sendlog dev`. Its token opens nothing but the pretend
+// Meta.
+const (
+	demoName   = "Demo"
+	demoNumber = "100000000000001"
+	demoToken  = "demo_access_token"
+	demoTo     = "+14155550100"
+
+	// demoStatusDelay is how long the pretend Meta takes for each status.
+	demoStatusDelay = 300 * time.Millisecond
+)
+
+func devCommand(env func(string) string, log *slog.Logger) *cobra.Command {
+	var metaAddr string
+	cmd := &cobra.Command{
+		Use:   "dev",
+		Short: "Run the system with a pretend Meta and a demo tenant; nothing to install",
+		Args:  cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			c, err := readConfig(env)
+			if err != nil {
+				return err
+			}
+			return dev(cmd.Context(), c, metaAddr, log, cmd.OutOrStdout())
+		},
+	}
+	cmd.Flags().StringVar(&metaAddr, "meta-addr", "127.0.0.1:3002", "where the pretend Meta listens")
+	return cmd
+}
+
+// dev runs a house against a pretend Meta of its own until ctx ends.
+func dev(ctx context.Context, c config, metaAddr string, log *slog.Logger, out io.Writer) (err error) {
+	if !loopback(metaAddr) {
+		return configError{"--meta-addr", "is an address others can reach", "keep it on 127.0.0.1"}
+	}
+	meta, err := pretendMeta(c, metaAddr, log)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, meta.Close()) }()
+	c.GraphURL = meta.URL()
+	h, err := openHouse(ctx, c, dispatch.Policy{UnknownWait: c.UnknownWait}, log)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, h.close()) }()
+	demo, err := demoTenant(ctx, h)
+	if err != nil {
+		return err
+	}
+	greet(out, h)
+	greetDemo(out, h, meta.URL(), demo)
+	return h.wait(ctx)
+}
+
+// pretendMeta starts a Meta that posts its webhooks to the house.
+func pretendMeta(c config, addr string, log *slog.Logger) (*cloudapitest.Server, error) {
+	secret := ""
+	if len(c.AppSecrets) > 0 {
+		secret = c.AppSecrets[0]
+	}
+	meta, err := cloudapitest.New(cloudapitest.Config{
+		Authorize:   cloudapitest.Tokens(map[domain.NumberID]string{demoNumber: demoToken}),
+		AppSecret:   secret,
+		WebhookURL:  "http://" + c.Listen + "/whatsapp/webhook",
+		StatusDelay: demoStatusDelay,
+		Log:         log,
+	})
+	if err != nil {
+		return nil, err
+	}
+	if err := meta.Start(addr); err != nil {
+		if _, ok := errors.AsType[*net.OpError](err); ok {
+			return nil, configError{"--meta-addr", "cannot be listened on: " + err.Error(), "stop what is using it, or choose another port"}
+		}
+		return nil, err
+	}
+	return meta, nil
+}
+
+// demoTenant registers the demo tenant, once.
+func demoTenant(ctx context.Context, h *house) (domain.TenantID, error) {
+	if t, ok := h.directory.Owner(demoNumber); ok {
+		return t, nil
+	}
+	w, err := h.registry.Register(ctx, tenant.Registration{Name: demoName, Number: demoNumber, AccessToken: demoToken, Actor: "dev"})
+	return w.Tenant.ID, err
+}
+
+func greetDemo(w io.Writer, h *house, metaURL string, demo domain.TenantID) {
+	auth := ""
+	if h.config.AdminKey != "" {
+		auth = ` -H "Authorization: Bearer $ADMIN_KEY"`
+	}
+	base := "http://" + h.publicAddr
+	fmt.Fprintf(w, `  %-12s %s  (a pretend one: it accepts, then reports sent, delivered, read)
+  %-12s %s
+
+send a message:
+  curl -X POST %s/tenants/%s/send%s \
+    -H "Content-Type: application/json" -d '{"to":"%s","text":"Hello","idempotency_key":"demo-1"}'
+see what became of it:
+  curl%s %s/tenants/%s/messages
+let somebody write to you:
+  curl -X POST %s/_pretend/inbound -d '{"from":"%s","name":"Ada","text":"Hi","number":"%s"}'
+watch (in another terminal):
+  curl -N%s %s/tenants/%s/events
+
+Ctrl-C stops it; the data stays in %s.
+`, "Meta", metaURL, "demo tenant", demo, base, demo, auth, demoTo, auth, base, demo, metaURL, demoTo, demoNumber, auth, base, demo, h.config.DataDir)
+}

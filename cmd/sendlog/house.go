@@ -1,0 +1,351 @@
+package main
+
+import (
+	"context"
+	"crypto/hkdf"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"path/filepath"
+	"time"
+
+	"github.com/gofrs/flock"
+
+	"github.com/sendlog/sendlog/api"
+	"github.com/sendlog/sendlog/dispatch"
+	"github.com/sendlog/sendlog/dispatch/cloudapi"
+	"github.com/sendlog/sendlog/domain"
+	"github.com/sendlog/sendlog/domain/message"
+	"github.com/sendlog/sendlog/domain/tenant"
+	"github.com/sendlog/sendlog/internal/vault"
+	"github.com/sendlog/sendlog/projections"
+	"github.com/sendlog/sendlog/projections/mongostore"
+	"github.com/sendlog/sendlog/projections/sqlitestore"
+	"github.com/sendlog/sendlog/streams"
+)
+
+// house is the whole system of one process, built room by room from the
+// innermost to the outermost. It is started by open and stopped by close, in
+// reverse.
+type house struct {
+	config config
+	log    *slog.Logger
+	clock  domain.Clock
+	meter  *meter
+	policy dispatch.Policy
+
+	directory *tenant.Directory
+	vault     *vault.Vault
+	registry  *tenant.Registry
+	broker    *streams.Broker
+	store     projections.Store
+	library   *projections.Library
+	inbox     *dispatch.Inbox
+	server    *api.Server
+
+	publicAddr, adminAddr string // where the listeners are, with real ports
+	liveURL               string // where tenants may subscribe, or empty
+
+	services *group
+	closers  []func() // in the order of opening
+}
+
+// openHouse starts everything the configuration asks for and returns when it
+// takes requests. On an error nothing is left running.
+func openHouse(ctx context.Context, c config, policy dispatch.Policy, log *slog.Logger) (*house, error) {
+	h := &house{config: c, log: log, clock: domain.SystemClock{}, meter: newMeter(), policy: policy,
+		directory: tenant.NewDirectory(), services: newGroup(log)}
+	for _, step := range []func(context.Context) error{
+		h.openVault, h.openLog, h.openTenants, h.openReadModels, h.openDispatch, h.openDoors,
+	} {
+		if err := step(ctx); err != nil {
+			return nil, errors.Join(err, h.close())
+		}
+	}
+	return h, nil
+}
+
+// wait returns when ctx ends (nil) or a part of the house fails (its error).
+func (h *house) wait(ctx context.Context) error { return h.services.wait(ctx) }
+
+// close stops the house: no new requests, running calls finish, read models
+// write what they have, files are closed.
+func (h *house) close() error {
+	err := h.services.stop()
+	for i := len(h.closers) - 1; i >= 0; i-- {
+		h.closers[i]()
+	}
+	h.closers = nil
+	return err
+}
+
+func (h *house) openVault(context.Context) (err error) {
+	h.vault, err = vault.New(h.config.MasterKey, keyring{h.directory})
+	return err
+}
+
+// keyring finds data keys. An event of a tenant can be read before the news of
+// the tenant itself has arrived in this process: then it waits for it.
+type keyring struct{ directory *tenant.Directory }
+
+// keyPatience bounds that wait.
+const keyPatience = 5 * time.Second
+
+// DataKey implements vault.Keyring.
+func (k keyring) DataKey(t domain.TenantID) ([]byte, bool) {
+	if key, ok := k.directory.DataKey(t); ok {
+		return key, true
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), keyPatience) // asked deep inside a codec: no caller's context reaches here
+	defer cancel()
+	for k.directory.Wait(ctx, k.directory.Position()+1) == nil {
+		if key, ok := k.directory.DataKey(t); ok {
+			return key, true
+		}
+	}
+	return nil, false
+}
+
+func (h *house) openLog(ctx context.Context) error {
+	c := streams.Config{URL: h.config.NATSURL, Sealer: h.vault, Log: h.log, Meter: h.meter}
+	if c.URL == "" {
+		embedded, err := streams.StartEmbedded(streams.EmbeddedConfig{
+			Dir: filepath.Join(h.config.DataDir, "log"), Durability: h.config.Durability,
+			Listen: h.config.NATSListen, Tenants: h.directory, Log: h.log,
+		})
+		if err != nil {
+			return err
+		}
+		h.closers = append(h.closers, embedded.Shutdown)
+		h.liveURL = embedded.ListenURL()
+		c.Embedded = embedded
+	}
+	broker, err := streams.Open(ctx, c)
+	if err != nil {
+		return err
+	}
+	h.closers = append(h.closers, broker.Close)
+	h.broker = broker
+	return nil
+}
+
+// openTenants fills the directory and refuses a master key that is not the one
+// the data was sealed with.
+func (h *house) openTenants(ctx context.Context) error {
+	ready := make(chan struct{})
+	h.services.start("tenants", func(ctx context.Context) error {
+		return h.broker.Tenants().Follow(ctx, h.directory.Apply, func() { close(ready) })
+	})
+	select {
+	case <-ready:
+	case <-ctx.Done():
+		return ctx.Err()
+	case s := <-h.services.failed:
+		return fmt.Errorf("%s: %w", s.name, s.err)
+	}
+	for _, t := range h.directory.List("", 1) {
+		if _, err := h.vault.Seal(t.ID, "evt_check", nil); err != nil {
+			return configError{"MASTER_KEY", "does not open the data in " + h.config.DataDir + " (" + err.Error() + ")",
+				"set the key this data was written with; nothing was changed"}
+		}
+	}
+	h.registry = &tenant.Registry{Directory: h.directory, Journal: h.broker.Tenants(), Vault: h.vault, Clock: h.clock}
+	return nil
+}
+
+func (h *house) openReadModels(ctx context.Context) (err error) {
+	if h.config.MongoURI != "" {
+		h.store, err = mongostore.Open(ctx, h.config.MongoURI, "")
+	} else if err = h.lockReadModels(); err == nil {
+		h.store, err = sqlitestore.Open(ctx, filepath.Join(h.config.DataDir, "read"))
+	}
+	if err != nil {
+		return err
+	}
+	h.closers = append(h.closers, func() {
+		if err := h.store.Close(); err != nil {
+			h.log.Warn("sendlog: closing the read models", "error", err.Error())
+		}
+	})
+	h.library, err = projections.NewLibrary(projections.Config{
+		Source: source{h.broker.Reader()}, Store: h.store, Announcer: announcer{h.broker.Live()},
+		Clock: h.clock, Meter: h.meter, Log: h.log,
+	})
+	if err != nil {
+		return err
+	}
+	if h.config.has(roleProject) {
+		h.services.start("read models", h.library.Run)
+	} else {
+		h.services.start("read models", h.library.Follow)
+	}
+	return h.awaitReadModels(ctx)
+}
+
+// readPatience is how long a start waits for the read models. One that has to
+// be built from a long log goes on without them: sending does not need them,
+// and readiness says what is missing.
+const readPatience = 5 * time.Second
+
+func (h *house) awaitReadModels(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, readPatience)
+	defer cancel()
+	for h.readModels() != nil {
+		if err := h.clock.Sleep(ctx, 5*time.Millisecond); err != nil {
+			h.log.Warn("sendlog: read models are still being built")
+			return nil
+		}
+	}
+	return nil
+}
+
+// readModels returns nil when every read model can be read.
+func (h *house) readModels() error {
+	for _, m := range h.library.Health() {
+		if !m.Ready() {
+			return domain.Errorf(domain.Unavailable, m.Err, "the read model %s is not up to date", m.Model)
+		}
+	}
+	return nil
+}
+
+// lockReadModels keeps a second process away from the embedded read models.
+func (h *house) lockReadModels() error {
+	path := filepath.Join(h.config.DataDir, "read.lock")
+	lock := flock.New(path)
+	held, err := lock.TryLock()
+	if err != nil {
+		return configError{"DATA_DIR", "cannot be locked: " + err.Error(), "set DATA_DIR to a directory this user may write"}
+	}
+	if !held {
+		return configError{"DATA_DIR", "(" + h.config.DataDir + ") is in use by another sendlog process", "stop it, or set another DATA_DIR"}
+	}
+	h.closers = append(h.closers, func() { _ = lock.Unlock() }) // the process's end releases it as well
+	return nil
+}
+
+func (h *house) openDispatch(context.Context) error {
+	h.inbox = &dispatch.Inbox{Clock: h.clock, Logger: h.log, Meter: h.meter, Owners: h.directory,
+		Quarantine: h.broker.Quarantine(h.vault), Recorder: h.broker.Events()}
+	if !h.config.has(roleDispatch) {
+		return nil
+	}
+	meta, err := cloudapi.New(cloudapi.Config{BaseURL: h.config.GraphURL, Version: h.config.GraphVer})
+	if err != nil {
+		return configError{"GRAPH_URL", err.Error(), "leave it out for https://graph.facebook.com"}
+	}
+	d := dispatch.New(dispatch.Config{
+		Clock: h.clock, Facts: h.broker.Reader(), Graveyard: h.broker.Dead(), Log: h.broker.Events(),
+		Logger: h.log, Meter: h.meter, Policy: h.policy, HoldEvery: streams.HoldEvery,
+		Provider: &dispatch.Providers{Inbox: h.inbox, Logger: h.log, Meta: meta},
+		Tokens:   h.registry, Work: work{h.broker},
+	})
+	h.services.start("dispatch", d.Run)
+	return nil
+}
+
+func (h *house) openDoors(context.Context) error {
+	cursorKey, err := hkdf.Key(sha256.New, h.config.MasterKey, nil, "sendlog cursors", api.CursorKeySize)
+	if err != nil {
+		return fmt.Errorf("derive cursor key: %w", err)
+	}
+	lib := reading{h.library}
+	h.server = api.New(api.Config{
+		AdminKey: h.config.AdminKey, Clock: h.clock, CursorKey: cursorKey, Log: h.log, Meter: h.meter,
+		VerifyToken: h.config.VerifyToken,
+		Ports: api.Ports{
+			Checks: h.checks(), Customers: lib, DeadLetters: &deadLetters{reading: lib, redriver: &message.Redriver{Log: h.broker.Events(), Clock: h.clock}},
+			Directory: h.directory, Feed: feed{h.broker.Live()}, Freshness: lib, Inbox: h.inbox, Messages: lib,
+			Metrics: h.meter.handler(), Notices: lib, Quarantine: quarantine{h.broker.Quarantine(h.vault)},
+			Rebuilds: newRebuilds(h.library), Registrar: h.registry,
+			Sender:   &message.Accepter{Log: h.broker.Events(), Clock: h.clock, Meter: h.meter},
+			Verifier: verifier(h.config.AppSecrets),
+		},
+	})
+	h.gauges()
+	if h.adminAddr, err = h.listen("admin listener", "ADMIN_ADDR", h.config.AdminAddr, h.server.Admin().Serve); err != nil {
+		return err
+	}
+	if h.config.has(roleAPI) {
+		h.publicAddr, err = h.listen("public listener", "PORT", h.config.Listen, h.server.Public().Serve)
+	}
+	return err
+}
+
+// listen serves on addr and returns the address with its real port.
+func (h *house) listen(name, variable, addr string, serve func(net.Listener) error) (string, error) {
+	ln, err := net.Listen("tcp", addr)
+	if err != nil {
+		return "", configError{variable, "cannot be listened on: " + err.Error(), "stop what is using it, or choose another port"}
+	}
+	h.services.start(name, func(ctx context.Context) error {
+		stopped := context.AfterFunc(ctx, func() {
+			grace, cancel := context.WithTimeout(context.Background(), drainRequests) // outlives the service's own context on purpose
+			defer cancel()
+			_ = h.server.Shutdown(grace) // Serve returns either way
+		})
+		defer stopped()
+		return serve(ln)
+	})
+	return ln.Addr().String(), nil
+}
+
+// drainRequests bounds how long running requests may take when stopping.
+const drainRequests = 10 * time.Second
+
+// checks is what readiness asks.
+func (h *house) checks() []api.Check {
+	return []api.Check{
+		{Name: "log", Ready: func(ctx context.Context) error {
+			if err := h.broker.Ready(ctx); err != nil {
+				return domain.Errorf(domain.Unavailable, err, "%s", err.Error())
+			}
+			return nil
+		}},
+		{Name: "read_models", Ready: func(context.Context) error { return h.readModels() }},
+	}
+}
+
+// gaugeTimeout bounds what a scrape may ask of the log.
+const gaugeTimeout = 2 * time.Second
+
+func (h *house) gauges() {
+	for i, m := range h.library.Health() {
+		labels := map[string]string{"model": m.Model}
+		h.meter.gauge("sendlog_model_position", "Position a read model has folded.", labels, func() float64 {
+			return float64(h.library.Health()[i].Position)
+		})
+		h.meter.gauge("sendlog_model_lag", "Positions a read model is behind the log.", labels, func() float64 {
+			ctx, cancel := context.WithTimeout(context.Background(), gaugeTimeout) // a scrape brings no context
+			defer cancel()
+			lag, err := h.library.Lag(ctx)
+			if err != nil {
+				return -1
+			}
+			return float64(lag[m.Model])
+		})
+	}
+	h.meter.gauge("sendlog_lane_waiting", "Message events no worker has taken.", nil, func() float64 {
+		waiting, _ := h.laneSums()
+		return waiting
+	})
+	h.meter.gauge("sendlog_lane_working", "Message events taken and not done.", nil, func() float64 {
+		_, working := h.laneSums()
+		return working
+	})
+}
+
+func (h *house) laneSums() (waiting, working float64) {
+	ctx, cancel := context.WithTimeout(context.Background(), gaugeTimeout) // a scrape brings no context
+	defer cancel()
+	lanes, err := h.broker.Lanes(ctx)
+	if err != nil {
+		return -1, -1
+	}
+	for _, l := range lanes {
+		waiting, working = waiting+float64(l.Waiting), working+float64(l.Working)
+	}
+	return waiting, working
+}

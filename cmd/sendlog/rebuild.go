@@ -1,0 +1,110 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"os"
+	"time"
+
+	"github.com/mattn/go-isatty"
+	"github.com/schollz/progressbar/v3"
+	"github.com/spf13/cobra"
+)
+
+// How often a rebuild is asked for its progress: a bar for people, a line for
+// files.
+const (
+	barEvery  = 200 * time.Millisecond
+	lineEvery = 2 * time.Second
+)
+
+// rebuildState is the answer of GET /rebuilds/:id.
+type rebuildState struct {
+	State      string
+	Done, Tail int64
+	Events     int64
+	PerSecond  float64 `json:"per_second"`
+	ETASeconds *int    `json:"eta_seconds"`
+	Error      *string
+}
+
+func rebuildCommand(c *client) *cobra.Command {
+	return &cobra.Command{Use: "rebuild messages|customers|all",
+		Short: "Replay the log into fresh read models and switch to them; reading goes on meanwhile",
+		Args:  cobra.ExactArgs(1), ValidArgs: []string{"messages", "customers", "all"},
+		RunE: func(cmd *cobra.Command, args []string) error {
+			var started struct{ ID string }
+			if err := c.call(cmd.Context(), http.MethodPost, "/rebuilds", map[string]string{"model": args[0]}, &started); err != nil {
+				return err
+			}
+			return watchRebuild(cmd, c, started.ID)
+		}}
+}
+
+func watchRebuild(cmd *cobra.Command, c *client, id string) error {
+	show := lines(cmd)
+	every := lineEvery
+	if isatty.IsTerminal(os.Stderr.Fd()) {
+		show, every = bar(cmd), barEvery
+	}
+	begun := time.Now()
+	for {
+		var s rebuildState
+		if err := c.call(cmd.Context(), http.MethodGet, "/rebuilds/"+id, nil, &s); err != nil {
+			return err
+		}
+		show(s)
+		switch s.State {
+		case "done":
+			took := time.Since(begun)
+			fmt.Fprintf(cmd.OutOrStdout(), "rebuilt from %d events in %s (%.0f events/s)\n",
+				s.Events, took.Round(time.Millisecond), float64(s.Events)/max(took.Seconds(), 1e-3))
+			return nil
+		case "failed":
+			if s.Error != nil {
+				return errors.New(*s.Error)
+			}
+			return errors.New("the rebuild failed")
+		}
+		if err := sleep(cmd.Context(), every); err != nil {
+			if errors.Is(err, context.Canceled) {
+				fmt.Fprintln(cmd.OutOrStdout(), "the rebuild goes on in the server; its progress: GET /rebuilds/"+id)
+				return nil
+			}
+			return err
+		}
+	}
+}
+
+// bar draws progress for a person. The ETA comes from the server: it knows the
+// tail, which moves.
+func bar(cmd *cobra.Command) func(rebuildState) {
+	b := progressbar.NewOptions64(1, progressbar.OptionSetWriter(cmd.ErrOrStderr()), progressbar.OptionSetWidth(30),
+		progressbar.OptionSetPredictTime(false), progressbar.OptionClearOnFinish(), progressbar.OptionSetElapsedTime(false))
+	return func(s rebuildState) {
+		b.ChangeMax64(max(s.Tail, 1))
+		b.Describe(words(s))
+		_ = b.Set64(min(s.Done, s.Tail)) // only a closed terminal makes it fail
+		if s.State != "running" {
+			_ = b.Finish()
+		}
+	}
+}
+
+func lines(cmd *cobra.Command) func(rebuildState) {
+	return func(s rebuildState) {
+		if s.State == "running" {
+			fmt.Fprintf(cmd.ErrOrStderr(), "position %d of %d, %s\n", s.Done, s.Tail, words(s))
+		}
+	}
+}
+
+func words(s rebuildState) string {
+	text := fmt.Sprintf("%.0f events/s", s.PerSecond)
+	if s.ETASeconds != nil {
+		text += fmt.Sprintf(", %s left", time.Duration(*s.ETASeconds)*time.Second)
+	}
+	return text
+}
