@@ -78,7 +78,11 @@ func (s *Server) refuse(c *fiber.Ctx, route string, err error) {
 		p.Errors = append(p.Errors, fault(f))
 	}
 	if p.Status >= fiber.StatusInternalServerError {
-		s.cfg.Log.Error("api: request not served", slog.String("request_id", p.Instance), slog.String("route", route),
+		level := slog.LevelError
+		if e.Kind == domain.Unavailable {
+			level = slog.LevelWarn // it passes by itself
+		}
+		s.cfg.Log.Log(context.Background(), level, "api: request not served", slog.String("request_id", p.Instance), slog.String("route", route),
 			slog.String("error_kind", string(e.Kind)), slog.Any("cause", err))
 	}
 

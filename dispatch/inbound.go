@@ -3,6 +3,7 @@ package dispatch
 import (
 	"context"
 	"encoding/json"
+	"fmt"
 	"log/slog"
 
 	"github.com/sendlog/sendlog/dispatch/cloudapi"
@@ -47,7 +48,7 @@ func (i *Inbox) Receive(ctx context.Context, body []byte) error {
 	for _, c := range delivery.Changes {
 		tenant, reason := i.route(c)
 		if reason != "" {
-			if err := i.keep(ctx, reason, c.Raw); err != nil {
+			if err := i.keepChange(ctx, reason, c); err != nil {
 				return err
 			}
 			continue
@@ -83,7 +84,7 @@ func (i *Inbox) facts(ctx context.Context, t domain.TenantID, c cloudapi.Change)
 	events := make([]domain.Event, 0, len(c.Items))
 	kept := false
 	for _, item := range c.Items {
-		e, err := domain.NewEvent(keyOf(t, c.Number, item), i.Clock.Now(), "meta", item.Fact)
+		e, err := domain.NewEvent(keyOf(t, c, item), i.Clock.Now(), "meta", item.Fact)
 		if err != nil {
 			return nil, err
 		}
@@ -92,7 +93,7 @@ func (i *Inbox) facts(ctx context.Context, t domain.TenantID, c cloudapi.Change)
 			if kept {
 				continue
 			}
-			if err := i.keep(ctx, tooLarge, c.Raw); err != nil {
+			if err := i.keepChange(ctx, tooLarge, c); err != nil {
 				return nil, err
 			}
 			kept = true
@@ -110,7 +111,8 @@ const maxItem = domain.MaxEvent * 3 / 4 * 9 / 10
 
 // keyOf names the aggregate of an item. Opaque data that names another
 // tenant's message is not believed.
-func keyOf(t domain.TenantID, n domain.NumberID, item cloudapi.Item) domain.Key {
+func keyOf(t domain.TenantID, c cloudapi.Change, item cloudapi.Item) domain.Key {
+	n := c.Number
 	switch f := item.Fact.(type) {
 	case *message.InboundReceived:
 		return message.InboundKey(t, n, f.Message)
@@ -119,8 +121,24 @@ func keyOf(t domain.TenantID, n domain.NumberID, item cloudapi.Item) domain.Key 
 			f.Message, f.Attempt = "", 0
 		}
 		return message.StatusKey(t, n)
+	case *message.AccountNotice:
+		f.Entry = c.Entry
 	}
 	return message.AccountKey(t, n)
+}
+
+// keepChange keeps one change as a webhook body of its own, so that what is
+// in quarantine can be received again once its owner is known.
+func (i *Inbox) keepChange(ctx context.Context, reason string, c cloudapi.Change) error {
+	entry := map[string]any{"id": c.Entry, "changes": []json.RawMessage{c.Raw}}
+	if !c.Time.IsZero() {
+		entry["time"] = c.Time.Unix()
+	}
+	body, err := json.Marshal(map[string]any{"object": "whatsapp_business_account", "entry": []any{entry}})
+	if err != nil {
+		return fmt.Errorf("wrap a change for quarantine: %w", err)
+	}
+	return i.keep(ctx, reason, body)
 }
 
 func (i *Inbox) keep(ctx context.Context, reason string, payload []byte) error {

@@ -41,6 +41,8 @@ func (d *Dispatcher) pursue(stop, calls context.Context, j *job) error {
 		case done:
 			return nil
 		case err == nil:
+		case stop.Err() != nil:
+			return stop.Err()
 		case errors.Is(err, domain.ErrConflict):
 			d.Meter.Add(domain.FenceLost, 1)
 			err = p.load()

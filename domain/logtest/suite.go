@@ -43,7 +43,7 @@ func (w world) key() domain.Key {
 
 func (w world) event(t *testing.T, k domain.Key, text string) domain.Event {
 	t.Helper()
-	e, err := domain.NewEvent(k, time.Now(), "test", &message.SendRequested{Type: "text",
+	e, err := domain.NewEvent(k, time.Now(), "test", &message.SendRequested{Type: "<text> & \u2028",
 		SendWords: message.SendWords{To: "+14155550100", Content: []byte(`{"type":"text","text":{"body":"` + text + `"}}`)}})
 	if err != nil {
 		t.Fatal(err)

@@ -149,8 +149,9 @@ type AccountNotice struct {
 // Notice is the personal part of [AccountNotice]: histories and contact lists
 // arrive this way.
 type Notice struct {
-	WABA string          `json:"waba"` // entry.id
-	Raw  json.RawMessage `json:"raw"`  // the change's value, verbatim
+	Entry string          `json:"entry"` // entry.id, verbatim
+	WABA  string          `json:"waba"`  // the account it is about: entry.id, or the one named inside (REFERENCE section 4.5)
+	Raw   json.RawMessage `json:"raw"`   // the change's value, verbatim
 }
 
 // Names of the event types.

@@ -20,7 +20,7 @@ type Request struct {
 	Tenant         domain.TenantID
 	Number         domain.NumberID
 	Simulated      bool   // the number has a mock_ token: nobody is called, and placeholder digits ("x") are allowed
-	To             string // "+" and 8 to 15 digits; spaces, hyphens and parentheses are dropped
+	To             string // "+" and 8 to 15 digits; spaces, hyphens, dots and parentheses are dropped
 	Text           string // 1..4096 UTF-16 units
 	IdempotencyKey string // 1..255 visible ASCII characters, or empty for none
 	Actor          string
@@ -128,7 +128,7 @@ func (r Request) wish() (*SendRequested, error) {
 }
 
 var (
-	filler      = strings.NewReplacer(" ", "", "-", "", "(", "", ")", "", ".", "", " ", "")
+	filler      = strings.NewReplacer(" ", "", "-", "", "(", "", ")", "", ".", "", "\u00a0", "")
 	phone       = regexp.MustCompile(`^\+[1-9][0-9]{7,14}$`)
 	placeholder = regexp.MustCompile(`^\+[1-9][0-9]*[xX]{1,14}$`)
 )

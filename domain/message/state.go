@@ -23,7 +23,7 @@ type State struct {
 	Refused  *SendRefused    // the newest refusal, if nothing followed it
 	Accepted bool
 	Dead     bool
-	Redriven bool // the newest event is a redrive
+	Redriven bool // somebody asked to try it again, and no attempt has followed yet
 }
 
 // Apply folds one event. Events must come in order, each once.
@@ -31,7 +31,6 @@ func (s *State) Apply(e domain.Event) error {
 	if e.Position <= s.Last {
 		return fmt.Errorf("fold %s: position %d after %d", e.Type, e.Position, s.Last)
 	}
-	s.Redriven = false
 	switch e.Type {
 	case TypeSendRequested:
 		if err := e.Decode(&s.Request); err != nil {
@@ -44,7 +43,7 @@ func (s *State) Apply(e domain.Event) error {
 			return err
 		}
 		s.Attempt, s.Budget, s.Open, s.Unknown, s.Refused = f.Attempt, s.Budget+1, true, false, nil
-		s.At, s.Since = e.At, e.Position
+		s.Redriven, s.At, s.Since = false, e.At, e.Position
 	case TypeSendAccepted: // of any attempt: the person has it
 		s.Accepted, s.Open, s.Unknown = true, false, false
 	case TypeSendRefused:
@@ -64,7 +63,7 @@ func (s *State) Apply(e domain.Event) error {
 			s.Unknown, s.Open, s.At = true, false, e.At
 		}
 	case TypeSendDeadLettered:
-		s.Dead = true
+		s.Dead, s.Redriven = true, false
 	case TypeSendRedriven:
 		s.Dead, s.Redriven, s.Budget, s.Refused, s.Unknown = false, true, 0, nil, false
 	default:

@@ -1,0 +1,204 @@
+package domain_test
+
+import (
+	"bytes"
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"reflect"
+	"regexp"
+	"testing"
+	"time"
+
+	"pgregory.net/rapid"
+
+	"github.com/sendlog/sendlog/domain"
+	"github.com/sendlog/sendlog/domain/message"
+	"github.com/sendlog/sendlog/domain/tenant"
+)
+
+// facts makes an empty fact of every type there is.
+var facts = []func() domain.Fact{
+	func() domain.Fact { return &message.SendRequested{} },
+	func() domain.Fact { return &message.SendAttempted{} },
+	func() domain.Fact { return &message.SendAccepted{} },
+	func() domain.Fact { return &message.SendRefused{} },
+	func() domain.Fact { return &message.OutcomeUnknown{} },
+	func() domain.Fact { return &message.SendDeadLettered{} },
+	func() domain.Fact { return &message.SendRedriven{} },
+	func() domain.Fact { return &message.InboundReceived{} },
+	func() domain.Fact { return &message.StatusReceived{} },
+	func() domain.Fact { return &message.AccountNotice{} },
+	func() domain.Fact { return &tenant.Registered{} },
+}
+
+// The list above is complete: a fact type that is not in it is not tested.
+func TestEveryFactTypeIsListed(t *testing.T) {
+	t.Parallel()
+	listed := map[string]bool{}
+	for _, fresh := range facts {
+		listed[reflect.TypeOf(fresh()).Elem().Name()] = true
+	}
+	method := regexp.MustCompile(`func \((?:\w+ )?\*(\w+)\) EventType\(\)`)
+	files, err := filepath.Glob("*/*.go")
+	if err != nil || len(files) == 0 {
+		t.Fatalf("found %d files, %v", len(files), err)
+	}
+	for _, file := range files {
+		source, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, found := range method.FindAllSubmatch(source, -1) {
+			if !listed[string(found[1])] {
+				t.Errorf("%s: fact %s is not listed", file, found[1])
+			}
+		}
+	}
+}
+
+// Any fact comes back from its event as it went in.
+func TestEventRoundTrip(t *testing.T) {
+	t.Parallel()
+	at := time.Date(2026, 11, 3, 12, 30, 0, 5, time.FixedZone("", 3600))
+	for _, fresh := range facts {
+		t.Run(fresh().EventType(), func(t *testing.T) {
+			t.Parallel()
+			rapid.Check(t, func(t *rapid.T) {
+				want, got := fresh(), fresh()
+				fill(t, reflect.ValueOf(want).Elem())
+				key := domain.Key{Kind: domain.KindMessage, Tenant: "ten_a", Number: "1", ID: "x"}
+				e, err := domain.NewEvent(key, at, "test", want)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if e.Version != 1 || e.Key != key || e.Actor != "test" || e.ID == "" || !e.At.Equal(at) || e.At.Location() != time.UTC {
+					t.Fatalf("envelope %+v", e)
+				}
+				if err := e.Decode(got); err != nil {
+					t.Fatal(err)
+				}
+				if !reflect.DeepEqual(want, got) {
+					t.Fatalf("went in as\n%+v\ncame back as\n%+v", want, got)
+				}
+			})
+		})
+	}
+}
+
+// What a fact calls personal is nowhere in the part anyone may read.
+func TestFactsHoldNothingPersonal(t *testing.T) {
+	t.Parallel()
+	const canary = "CANARY+14155550100"
+	for _, fresh := range facts {
+		f := fresh()
+		personal := f.Personal()
+		if personal != nil {
+			mark(reflect.ValueOf(personal).Elem(), canary)
+		}
+		e, err := domain.NewEvent(domain.Key{}, time.Now(), "test", f)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if bytes.Contains(e.Facts, []byte(canary)) {
+			t.Errorf("%s shows its personal part: %s", e.Type, e.Facts)
+		}
+		if (personal != nil) != bytes.Contains(e.Personal, []byte(canary)) {
+			t.Errorf("%s: personal part is %s", e.Type, e.Personal)
+		}
+	}
+}
+
+// Provider JSON inside a fact keeps its own spelling.
+func TestRawJSONIsNotRespelled(t *testing.T) {
+	t.Parallel()
+	raw := json.RawMessage(`{"a":"<b>&\u00e9 \u2028","n":1.50,"big":12345678901234567890,"a":2}`)
+	e, err := domain.NewEvent(domain.Key{}, time.Now(), "meta", &message.AccountNotice{Notice: message.Notice{Raw: raw}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var back message.AccountNotice
+	if err := e.Decode(&back); err != nil {
+		t.Fatal(err)
+	}
+	if !bytes.Equal(back.Raw, raw) {
+		t.Errorf("came back as %s", back.Raw)
+	}
+}
+
+// An event is read as its own type or not at all.
+func TestDecodeRefusesAnotherType(t *testing.T) {
+	t.Parallel()
+	for _, fresh := range facts {
+		e, err := domain.NewEvent(domain.Key{}, time.Now(), "test", fresh())
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, other := range facts {
+			f := other()
+			if err := e.Decode(f); (err == nil) != (f.EventType() == e.Type) {
+				t.Errorf("decode %s as %s: %v", e.Type, f.EventType(), err)
+			}
+		}
+	}
+}
+
+// Stored bytes that are no JSON are an error, not a half-filled fact's secret.
+func TestDecodeRefusesBrokenJSON(t *testing.T) {
+	t.Parallel()
+	for _, e := range []domain.Event{
+		{Type: message.TypeSendRequested, Facts: []byte(`{`)},
+		{Type: message.TypeSendRequested, Facts: nil},
+		{Type: message.TypeSendRequested, Facts: []byte(`{}`), Personal: []byte(`{"to":5}`)},
+	} {
+		if err := e.Decode(&message.SendRequested{}); err == nil {
+			t.Errorf("decoded facts %q, personal %q", e.Facts, e.Personal)
+		}
+	}
+}
+
+// fill draws a value for every field that is stored.
+func fill(t *rapid.T, v reflect.Value) {
+	switch v.Interface().(type) {
+	case time.Time:
+		v.Set(reflect.ValueOf(time.Unix(rapid.Int64Range(0, 4e9).Draw(t, "s"), rapid.Int64Range(0, 999).Draw(t, "ns")).UTC()))
+		return
+	case json.RawMessage:
+		text, err := json.Marshal(rapid.MapOf(rapid.String(), rapid.String()).Draw(t, "json"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		v.SetBytes(text)
+		return
+	}
+	switch v.Kind() {
+	case reflect.Struct:
+		for i := range v.NumField() {
+			fill(t, v.Field(i))
+		}
+	case reflect.String:
+		v.SetString(rapid.String().Draw(t, "string"))
+	case reflect.Bool:
+		v.SetBool(rapid.Bool().Draw(t, "bool"))
+	case reflect.Int, reflect.Int64:
+		v.SetInt(rapid.Int64().Draw(t, "int"))
+	case reflect.Slice: // of bytes
+		v.SetBytes(rapid.SliceOfN(rapid.Byte(), 1, 40).Draw(t, "bytes"))
+	default:
+		t.Fatalf("a fact has a field of kind %s: teach fill about it", v.Kind())
+	}
+}
+
+// mark puts a canary into every text of a personal part.
+func mark(v reflect.Value, canary string) {
+	switch {
+	case v.Kind() == reflect.Struct:
+		for i := range v.NumField() {
+			mark(v.Field(i), canary)
+		}
+	case v.Type() == reflect.TypeFor[json.RawMessage]():
+		v.SetBytes([]byte(`{"x":"` + canary + `"}`))
+	case v.Kind() == reflect.String:
+		v.SetString(canary)
+	}
+}
