@@ -7,6 +7,8 @@ import (
 	"io"
 	"log/slog"
 	"net"
+	"os"
+	"path/filepath"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -78,11 +80,15 @@ func pretendMeta(c config, addr string, log *slog.Logger) (*cloudapitest.Server,
 	if len(c.AppSecrets) > 0 {
 		secret = c.AppSecrets[0]
 	}
+	if err := os.MkdirAll(c.DataDir, 0o700); err != nil {
+		return nil, configError{"DATA_DIR", "cannot be created: " + err.Error(), "set DATA_DIR to a directory this user may write"}
+	}
 	meta, err := cloudapitest.New(cloudapitest.Config{
 		Authorize:   cloudapitest.Tokens(map[domain.NumberID]string{demoNumber: demoToken}),
 		AppSecret:   secret,
 		WebhookURL:  "http://" + c.Listen + "/whatsapp/webhook",
 		StatusDelay: demoStatusDelay,
+		Backlog:     filepath.Join(c.DataDir, "pretend-meta.jsonl"),
 		Log:         log,
 	})
 	if err != nil {

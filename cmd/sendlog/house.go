@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/gofrs/flock"
+	"golang.org/x/sync/errgroup"
 
 	"github.com/sendlog/sendlog/api"
 	"github.com/sendlog/sendlog/dispatch"
@@ -265,31 +266,46 @@ func (h *house) openDoors(context.Context) error {
 		},
 	})
 	h.gauges()
-	if h.adminAddr, err = h.listen("admin listener", "ADMIN_ADDR", h.config.AdminAddr, h.server.Admin().Serve); err != nil {
+	admin, err := listen("ADMIN_ADDR", h.config.AdminAddr)
+	if err != nil {
 		return err
 	}
+	h.adminAddr = admin.Addr().String()
+	doors := []func() error{func() error { return h.server.Admin().Serve(admin) }}
 	if h.config.has(roleAPI) {
-		h.publicAddr, err = h.listen("public listener", "PORT", h.config.Listen, h.server.Public().Serve)
+		public, err := listen("PORT", h.config.Listen)
+		if err != nil {
+			return errors.Join(err, admin.Close())
+		}
+		h.publicAddr = public.Addr().String()
+		doors = append(doors, func() error { return h.server.Public().Serve(public) })
 	}
-	return err
+	h.services.start("listeners", func(ctx context.Context) error { return h.serve(ctx, doors) })
+	return nil
 }
 
-// listen serves on addr and returns the address with its real port.
-func (h *house) listen(name, variable, addr string, serve func(net.Listener) error) (string, error) {
+func listen(variable, addr string) (net.Listener, error) {
 	ln, err := net.Listen("tcp", addr)
 	if err != nil {
-		return "", configError{variable, "cannot be listened on: " + err.Error(), "stop what is using it, or choose another port"}
+		return nil, configError{variable, "cannot be listened on: " + err.Error(), "stop what is using it, or choose another port"}
 	}
-	h.services.start(name, func(ctx context.Context) error {
-		stopped := context.AfterFunc(ctx, func() {
-			grace, cancel := context.WithTimeout(context.Background(), drainRequests) // outlives the service's own context on purpose
-			defer cancel()
-			_ = h.server.Shutdown(grace) // Serve returns either way
-		})
-		defer stopped()
-		return serve(ln)
+	return ln, nil
+}
+
+// serve answers requests until ctx ends, then until the running ones are
+// answered.
+func (h *house) serve(ctx context.Context, doors []func() error) error {
+	var g errgroup.Group
+	for _, door := range doors {
+		g.Go(door)
+	}
+	stop := context.AfterFunc(ctx, func() {
+		grace, cancel := context.WithTimeout(context.Background(), drainRequests) // outlives the service's own context on purpose
+		defer cancel()
+		_ = h.server.Shutdown(grace) // the doors return either way
 	})
-	return ln.Addr().String(), nil
+	defer stop()
+	return g.Wait()
 }
 
 // drainRequests bounds how long running requests may take when stopping.

@@ -19,6 +19,7 @@ import (
 type delivery struct {
 	body []byte
 	due  time.Time
+	owed int           // its id in the backlog; 0 = not written there yet
 	done chan struct{} // closed when it was answered 200, or given up
 }
 
@@ -30,9 +31,10 @@ func newDelivery(body []byte, due time.Time) *delivery {
 // time, each until it is answered 200. A number has a goroutine only while
 // something waits for it.
 type hooks struct {
-	cfg    Config
-	client *http.Client
-	posts  chan struct{} // a place for each POST in flight
+	cfg     Config
+	client  *http.Client
+	posts   chan struct{} // a place for each POST in flight
+	backlog *backlog      // nil without Config.Backlog
 
 	mu      sync.Mutex
 	ctx     context.Context // nil until start, ended by Close
@@ -82,6 +84,7 @@ func (h *hooks) wait() {
 	h.mu.Unlock()
 	h.running.Wait()
 	h.client.CloseIdleConnections()
+	h.logBacklog(h.backlog.close())
 }
 
 // put queues deliveries of a number, all or none, and calls before ahead of
@@ -96,6 +99,9 @@ func (h *hooks) put(n domain.NumberID, list []*delivery, before func()) bool {
 	before()
 	if len(list) == 0 {
 		return true
+	}
+	for _, d := range list {
+		h.remember(n, d)
 	}
 	if h.queued == 0 {
 		h.empty = make(chan struct{})
@@ -123,6 +129,24 @@ func (h *hooks) put(n domain.NumberID, list []*delivery, before func()) bool {
 	return true
 }
 
+// remember writes a delivery to the backlog unless it came from there.
+func (h *hooks) remember(n domain.NumberID, d *delivery) {
+	if d.owed != 0 {
+		return
+	}
+	var err error
+	d.owed, err = h.backlog.owe(n, d.due, d.body)
+	h.logBacklog(err)
+}
+
+// logBacklog says that a restart will tell too little or too much; telling
+// goes on meanwhile.
+func (h *hooks) logBacklog(err error) {
+	if err != nil {
+		h.cfg.Log.Error("pretend meta: backlog", "error", err)
+	}
+}
+
 // run delivers one number's webhooks until none waits.
 func (h *hooks) run(n domain.NumberID, l *lane) {
 	for {
@@ -131,6 +155,9 @@ func (h *hooks) run(n domain.NumberID, l *lane) {
 			return
 		}
 		delivered := h.deliver(h.ctx, n, d)
+		if delivered || h.ctx.Err() == nil {
+			h.logBacklog(h.backlog.told(d.owed))
+		}
 		h.mu.Lock()
 		if !delivered {
 			h.givenUp++

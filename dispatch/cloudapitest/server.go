@@ -56,6 +56,9 @@ type Config struct {
 	AppSecret string
 	// WebhookURL gets the webhooks; "" = none are made.
 	WebhookURL string
+	// Backlog is a file that remembers webhooks which are still owed, for the
+	// next start; "" = they are forgotten by Close.
+	Backlog string
 	// Account is the WABA id in webhooks; "" = that of the fixtures.
 	Account string
 	// Seed makes ids repeatable; 0 = other ids on every start, so that a
@@ -151,17 +154,32 @@ func (s *Server) Start(addr string) error {
 	if err != nil {
 		return fmt.Errorf("listen as pretend Meta: %w", err)
 	}
+	owed, err := s.openBacklog()
+	if err != nil {
+		return errors.Join(err, l.Close())
+	}
 	// The server outlives the caller of Start; Close ends this context.
 	ctx, cancel := context.WithCancel(context.Background())
 	s.listener, s.stop = l, cancel
 	s.http.BaseContext = func(net.Listener) context.Context { return ctx }
 	s.hooks.start(ctx)
+	for _, o := range owed {
+		s.hooks.put(o.Number, []*delivery{{body: []byte(o.Body), due: o.Due, owed: o.ID, done: make(chan struct{})}}, func() {})
+	}
 	s.serving.Go(func() {
 		if err := s.http.Serve(l); !errors.Is(err, http.ErrServerClosed) {
 			s.cfg.Log.Error("pretend meta: stopped serving", "error", err)
 		}
 	})
 	return nil
+}
+
+func (s *Server) openBacklog() (owed []owedLine, err error) {
+	if s.cfg.Backlog == "" {
+		return nil, nil
+	}
+	s.hooks.backlog, owed, err = openBacklog(s.cfg.Backlog)
+	return owed, err
 }
 
 // URL returns the base URL, without a slash at the end. It is "" before Start.
@@ -173,7 +191,7 @@ func (s *Server) URL() string {
 }
 
 // Close stops listening, breaks calls in flight, forgets webhooks that wait
-// and returns when every goroutine has ended.
+// (but for the backlog) and returns when every goroutine has ended.
 func (s *Server) Close() error {
 	if s.listener == nil {
 		return nil
