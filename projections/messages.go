@@ -1,0 +1,219 @@
+package projections
+
+import (
+	"cmp"
+	"encoding/json"
+	"slices"
+	"time"
+
+	"github.com/sendlog/sendlog/domain"
+	"github.com/sendlog/sendlog/domain/message"
+)
+
+// The collections of the read model "messages".
+const (
+	inMessages    = "messages"    // one document per message: outgoing, incoming, echo
+	inWamids      = "wamids"      // which message a provider's id means
+	inDeadLetters = "deadletters" // one document per message that was ever dead-lettered
+	inNotices     = "notices"     // one document per account notice
+)
+
+// messagesModel folds messages, their statuses, dead letters and notices.
+func messagesModel() Model {
+	byPosition := func(fields ...string) Index { return Index{Fields: fields, Sort: "position"} }
+	return Model{
+		Name:    "messages",
+		Version: 1,
+		Collections: []Collection{
+			{Name: inMessages, Indexes: []Index{
+				byPosition("tenant"), byPosition("tenant", "status"),
+				byPosition("tenant", "contact"), byPosition("tenant", "contact", "status"),
+			}},
+			{Name: inWamids},
+			{Name: inDeadLetters, Indexes: []Index{byPosition("state"), byPosition("tenant", "state")}},
+			{Name: inNotices, Indexes: []Index{byPosition("tenant")}},
+		},
+		Types: map[string]int{
+			message.TypeAccountNotice:    1,
+			message.TypeInboundReceived:  1,
+			message.TypeOutcomeUnknown:   1,
+			message.TypeSendAccepted:     1,
+			message.TypeSendAttempted:    1,
+			message.TypeSendDeadLettered: 1,
+			message.TypeSendRedriven:     1,
+			message.TypeSendRefused:      1,
+			message.TypeSendRequested:    1,
+			message.TypeStatusReceived:   1,
+		},
+		Touches: messagesTouched,
+		Fold:    foldMessages,
+	}
+}
+
+// messageDoc is everything about one message.
+type messageDoc struct {
+	Head
+	Number         domain.NumberID `json:"number"`
+	Direction      string          `json:"direction"`
+	Type           string          `json:"type"`
+	Status         string          `json:"status"`  // the headline
+	Contact        string          `json:"contact"` // what a customer is looked up by: phone digits, BSUID, or else the group
+	Text           string          `json:"text,omitempty"`
+	Content        string          `json:"content,omitempty"` // verbatim JSON, kept as text so that no store rewrites it
+	To             string          `json:"to,omitempty"`
+	Person         personDoc       `json:"person,omitzero"`
+	GroupID        string          `json:"group_id,omitempty"`
+	Wamids         []string        `json:"wamids,omitempty"`
+	ReplyTo        string          `json:"reply_to,omitempty"`
+	IdempotencyKey string          `json:"idempotency_key,omitempty"`
+	Attempts       int             `json:"attempts,omitempty"`
+	Accepted       bool            `json:"accepted,omitempty"`
+	Unknown        int             `json:"unknown_attempt,omitempty"` // the newest attempt whose outcome is unknown
+	Dead           bool            `json:"dead,omitempty"`
+	Refusal        *refusalDoc     `json:"refusal,omitempty"` // the newest one
+	Statuses       []statusDoc     `json:"statuses,omitempty"`
+	ErrorCode      int             `json:"error_code,omitempty"`
+	ErrorReason    string          `json:"error_reason,omitempty"`
+	CreatedAt      instant         `json:"created_at"`
+	UpdatedAt      instant         `json:"updated_at"`
+	Timeline       []entryDoc      `json:"timeline"`
+}
+
+type refusalDoc struct {
+	Code   int    `json:"code,omitempty"`
+	Reason string `json:"reason,omitempty"`
+}
+
+// statusDoc is one member of the set of statuses. They are a list and not an
+// object because their names come from outside.
+type statusDoc struct {
+	Status string  `json:"status"`
+	SaidAt instant `json:"said_at"`
+	Code   int     `json:"code,omitempty"`
+	Reason string  `json:"reason,omitempty"`
+}
+
+// entryDoc is message.Entry in a document.
+type entryDoc struct {
+	EventID  domain.EventID  `json:"event_id"`
+	Position domain.Position `json:"position"`
+	Type     string          `json:"type"`
+	At       instant         `json:"at"`
+	SaidAt   instant         `json:"said_at,omitzero"`
+	Actor    string          `json:"actor,omitempty"`
+	Attempt  int             `json:"attempt,omitempty"`
+	Status   string          `json:"status,omitempty"`
+	Code     int             `json:"code,omitempty"`
+	Reason   string          `json:"reason,omitempty"`
+	Wamid    string          `json:"wamid,omitempty"`
+}
+
+// wamidDoc says which message a provider's id means. Until that is known it
+// keeps the statuses that arrived for it.
+type wamidDoc struct {
+	Head
+	Number  domain.NumberID  `json:"number"`
+	Wamid   string           `json:"wamid"`
+	Message domain.MessageID `json:"message"`
+	Orphans []entryDoc       `json:"orphans,omitempty"`
+}
+
+// maxOrphans bounds the statuses kept for a message nobody knows (entries).
+// There are six kinds of status, and each is kept once.
+const maxOrphans = 16
+
+// wamidID names the document of a provider's id: hashed, because a wamid
+// holds a phone number, and under the business number, because that is where
+// the provider reports its statuses.
+func wamidID(t domain.TenantID, n domain.NumberID, wamid string) string {
+	return "wam_" + domain.Digest("wamid", string(t), string(n), wamid)
+}
+
+// standing is what the document knows, as domain/message wants it.
+func (m *messageDoc) standing() message.Standing {
+	s := message.Standing{
+		Accepted: m.Accepted, Dead: m.Dead,
+		Unknown:  m.Unknown > 0 && m.Unknown == m.Attempts,
+		Statuses: make(map[string]time.Time, len(m.Statuses)),
+	}
+	for _, one := range m.Statuses {
+		s.Statuses[one.Status] = one.SaidAt.Time
+	}
+	return s
+}
+
+// record adds an event to the timeline. When it is full the oldest but the
+// first goes: how the message began stays.
+func (m *messageDoc) record(e entryDoc) {
+	i, _ := slices.BinarySearchFunc(m.Timeline, e, func(a, b entryDoc) int {
+		return cmp.Compare(a.Position, b.Position)
+	})
+	m.Timeline = slices.Insert(m.Timeline, i, e)
+	if len(m.Timeline) > domain.MaxTimeline {
+		m.Timeline = slices.Delete(m.Timeline, 1, 2)
+	}
+}
+
+// add puts a status into the set and reports whether that changed anything.
+// Of one status told twice the earlier time is kept, with its error.
+func (m *messageDoc) add(e entryDoc) (isNew, changed bool) {
+	told := statusDoc{e.Status, e.SaidAt, e.Code, e.Reason}
+	i := slices.IndexFunc(m.Statuses, func(s statusDoc) bool { return s.Status == e.Status })
+	if i < 0 {
+		if len(m.Statuses) >= maxOrphans {
+			return false, false // nobody sends so many kinds of status
+		}
+		m.Statuses = append(m.Statuses, told)
+		slices.SortFunc(m.Statuses, func(a, b statusDoc) int { return cmp.Compare(a.Status, b.Status) })
+		return true, true
+	}
+	if !told.before(m.Statuses[i]) {
+		return false, false
+	}
+	m.Statuses[i] = told
+	return false, true
+}
+
+// before orders reports of one status: earlier first, unknown times last, and
+// something to decide by when the times are equal.
+func (s statusDoc) before(other statusDoc) bool {
+	switch a, b := s.SaidAt, other.SaidAt; {
+	case a.IsZero() != b.IsZero():
+		return b.IsZero()
+	case !a.Equal(b.Time):
+		return a.Before(b.Time)
+	case s.Code != other.Code:
+		return s.Code < other.Code
+	}
+	return s.Reason < other.Reason
+}
+
+// view is the message as a tenant reads it.
+func (m *messageDoc) view() message.View {
+	v := message.View{
+		ID: domain.MessageID(m.ID), Tenant: m.Tenant, Number: m.Number,
+		Direction: m.Direction, Type: m.Type, Status: m.Status, Text: m.Text,
+		To: m.To, Person: message.Person(m.Person), GroupID: m.GroupID, Wamids: m.Wamids,
+		ReplyTo: m.ReplyTo, IdempotencyKey: m.IdempotencyKey, Attempts: m.Attempts,
+		Statuses:  m.standing().Statuses,
+		ErrorCode: m.ErrorCode, ErrorReason: m.ErrorReason,
+		CreatedAt: m.CreatedAt.Time, UpdatedAt: m.UpdatedAt.Time,
+		Position: m.Position, LastPosition: m.LastPosition,
+	}
+	if m.Content != "" {
+		v.Content = json.RawMessage(m.Content)
+	}
+	return v
+}
+
+// entries is the timeline as a tenant reads it, oldest first.
+func (m *messageDoc) entries() []message.Entry {
+	all := make([]message.Entry, len(m.Timeline))
+	for i, e := range m.Timeline {
+		all[i] = message.Entry{
+			EventID: e.EventID, Position: e.Position, Type: e.Type, At: e.At.Time, SaidAt: e.SaidAt.Time,
+			Actor: e.Actor, Attempt: e.Attempt, Status: e.Status, Code: e.Code, Reason: e.Reason, Wamid: e.Wamid,
+		}
+	}
+	return all
+}

@@ -1,0 +1,205 @@
+package sqlitestore
+
+import (
+	"cmp"
+	"context"
+	"database/sql"
+	"encoding/json"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/sendlog/sendlog/domain"
+	"github.com/sendlog/sendlog/projections"
+)
+
+// createTable makes one collection: the document as text, and the members its
+// indexes need as columns derived from it.
+func createTable(ctx context.Context, tx *sql.Tx, c projections.Collection) error {
+	columns := []string{"id TEXT NOT NULL PRIMARY KEY", "last INTEGER NOT NULL", "body TEXT NOT NULL"}
+	var derived []string
+	for _, index := range c.Indexes {
+		for _, field := range append(slices.Clone(index.Fields), index.Sort) {
+			if !slices.Contains(derived, field) {
+				derived = append(derived, field)
+				columns = append(columns, fmt.Sprintf("%s AS (json_extract(body, '$.%s')) VIRTUAL", column(field), field))
+			}
+		}
+	}
+	if _, err := tx.ExecContext(ctx, "CREATE TABLE IF NOT EXISTS "+quote(c.Name)+" ("+strings.Join(columns, ", ")+")"); err != nil {
+		return err
+	}
+	for _, index := range c.Indexes {
+		var on []string
+		for _, field := range append(slices.Clone(index.Fields), index.Sort) {
+			on = append(on, column(field))
+		}
+		name := c.Name + "__" + strings.Join(append(slices.Clone(index.Fields), index.Sort), "_")
+		_, err := tx.ExecContext(ctx, "CREATE INDEX IF NOT EXISTS "+quote(name)+" ON "+quote(c.Name)+" ("+strings.Join(on, ", ")+", id)")
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func putSQL(collection string) string {
+	return "INSERT INTO " + quote(collection) + ` (id, last, body) VALUES (?, ?, ?)
+		ON CONFLICT (id) DO UPDATE SET last = excluded.last, body = excluded.body WHERE excluded.last > last`
+}
+
+func deleteSQL(collection string) string { return "DELETE FROM " + quote(collection) + " WHERE id = ?" }
+
+// column is a member's name as a column; the prefix keeps it apart from our
+// own.
+func column(field string) string { return quote("m_" + field) }
+
+// quote makes an identifier of a name.
+func quote(name string) string { return `"` + strings.ReplaceAll(name, `"`, `""`) + `"` }
+
+// Get implements projections.Store.
+func (s *Store) Get(ctx context.Context, collection string, ids []string) (map[string]projections.Doc, error) {
+	found := make(map[string]projections.Doc, len(ids))
+	text, args := "SELECT id, last, body FROM "+quote(collection)+" WHERE id = ?", []any{""}
+	switch len(ids) {
+	case 0:
+		return found, nil
+	case 1:
+		args[0] = ids[0]
+	default:
+		list, err := json.Marshal(ids)
+		if err != nil {
+			return nil, explain("read documents", err)
+		}
+		text, args[0] = "SELECT id, last, body FROM "+quote(collection)+" WHERE id IN (SELECT value FROM json_each(?))", string(list)
+	}
+	docs, err := s.scan(ctx, text, args)
+	for _, d := range docs {
+		found[d.ID] = d
+	}
+	return found, err
+}
+
+// Range implements projections.Store. Every combination of values is one walk
+// along the index, and the walks are merged; so a page costs the same however
+// long the list is.
+func (s *Store) Range(ctx context.Context, q projections.Query) ([]projections.Doc, error) {
+	if q.Limit <= 0 {
+		return nil, nil
+	}
+	order, after := "ASC", ">"
+	if q.Desc {
+		order, after = "DESC", "<"
+	}
+	sort := "0" // by id alone
+	if q.Sort != "" {
+		sort = column(q.Sort)
+	}
+	orderBy := fmt.Sprintf(" ORDER BY sort %s, id %s LIMIT %d", order, order, q.Limit)
+	var (
+		walks []string
+		args  []any
+	)
+	for _, values := range combinations(q.Where) {
+		walk := "SELECT id, last, body, " + sort + " AS sort FROM " + quote(q.Collection)
+		joint := " WHERE "
+		for i, m := range q.Where {
+			walk += joint + column(m.Field) + " = ?"
+			args, joint = append(args, values[i]), " AND "
+		}
+		if q.After != nil {
+			walk += joint + "(" + sort + ", id) " + after + " (?, ?)"
+			args = append(args, q.After.Value, q.After.ID)
+		}
+		walks = append(walks, "SELECT * FROM ("+walk+orderBy+")")
+	}
+	if len(walks) == 0 {
+		return nil, nil // a match without values matches nothing
+	}
+	var docs []projections.Doc
+	perWalk := len(args) / len(walks)
+	for chunk := range slices.Chunk(walks, maxWalks) {
+		text := "SELECT id, last, body FROM (" + strings.Join(chunk, " UNION ALL ") + ")" + orderBy
+		if len(chunk) == 1 {
+			text = strings.Replace(chunk[0], "*", "id, last, body", 1)
+		}
+		part, err := s.scan(ctx, text, args[:len(chunk)*perWalk])
+		if err != nil {
+			return nil, err
+		}
+		docs, args = append(docs, part...), args[len(chunk)*perWalk:]
+	}
+	if len(walks) > maxWalks {
+		return mergePages(docs, q)
+	}
+	return docs, nil
+}
+
+// maxWalks bounds the walks of one statement: SQLite compiles at most 500
+// parts of a compound.
+const maxWalks = 100
+
+// mergePages sorts the pages of several statements into one.
+func mergePages(docs []projections.Doc, q projections.Query) ([]projections.Doc, error) {
+	values := make(map[string]int64, len(docs))
+	for _, d := range docs {
+		var members map[string]json.RawMessage
+		var value int64
+		if err := json.Unmarshal(d.Body, &members); err != nil {
+			return nil, explain("read documents", err)
+		}
+		if err := json.Unmarshal(members[q.Sort], &value); err != nil {
+			return nil, explain("read documents", err)
+		}
+		values[d.ID] = value
+	}
+	slices.SortFunc(docs, func(a, b projections.Doc) int {
+		c := cmp.Or(cmp.Compare(values[a.ID], values[b.ID]), cmp.Compare(a.ID, b.ID))
+		if q.Desc {
+			return -c
+		}
+		return c
+	})
+	return docs[:min(len(docs), q.Limit)], nil
+}
+
+// combinations lists every choice of one value per match; each value once.
+func combinations(where []projections.Match) [][]string {
+	all := [][]string{nil}
+	for _, m := range where {
+		values := slices.Clone(m.AnyOf)
+		slices.Sort(values)
+		values = slices.Compact(values)
+		var next [][]string
+		for _, chosen := range all {
+			for _, v := range values {
+				next = append(next, append(slices.Clone(chosen), v))
+			}
+		}
+		all = next
+	}
+	return all
+}
+
+// scan reads documents.
+func (s *Store) scan(ctx context.Context, text string, args []any) ([]projections.Doc, error) {
+	rows, err := s.read.QueryContext(ctx, text, args...)
+	if err != nil {
+		return nil, explain("read documents", err)
+	}
+	defer rows.Close()
+	var docs []projections.Doc
+	for rows.Next() {
+		var (
+			d    projections.Doc
+			last int64
+			body sql.RawBytes
+		)
+		if err := rows.Scan(&d.ID, &last, &body); err != nil {
+			return nil, explain("read documents", err)
+		}
+		d.Last, d.Body = domain.Position(last), slices.Clone(json.RawMessage(body))
+		docs = append(docs, d)
+	}
+	return docs, explain("read documents", rows.Err())
+}
