@@ -63,7 +63,8 @@ type entryJSON struct {
 	Actor    *string         `json:"actor"`
 	Attempt  int             `json:"attempt,omitempty"`
 	Status   *string         `json:"status"`
-	Error    *errorJSON      `json:"error"`
+	Code     int             `json:"code,omitempty"` // the provider's, of a refusal or failed status
+	Reason   *string         `json:"reason"`         // words: why it was refused, tried again, or how it was accepted
 	Wamid    *string         `json:"wamid"`
 }
 
@@ -120,7 +121,7 @@ func viewError(code int, reason string) *errorJSON {
 func viewEntry(e message.Entry) entryJSON {
 	return entryJSON{
 		ID: e.EventID, Position: e.Position, Type: e.Type, At: when(e.At), SaidAt: when(e.SaidAt), Actor: orNull(e.Actor),
-		Attempt: e.Attempt, Status: orNull(e.Status), Error: viewError(e.Code, e.Reason), Wamid: orNull(e.Wamid),
+		Attempt: e.Attempt, Status: orNull(e.Status), Code: e.Code, Reason: orNull(e.Reason), Wamid: orNull(e.Wamid),
 	}
 }
 

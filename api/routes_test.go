@@ -45,7 +45,7 @@ func TestRoutesAnswer(t *testing.T) {
 		{ask: ask{method: "GET", path: "/tenants/$A/messages?status=failed&customer=cus_1&direction=OUT&limit=200"}, status: 200, want: `{"data":[],"next_cursor":null}`},
 		{ask: ask{method: "GET", path: "/tenants/$B/messages"}, status: 200, want: `{"data":[],"next_cursor":null}`},
 		{ask: ask{method: "GET", path: "/tenants/$A/messages/msg_0/timeline"}, status: 200, want: `{"data":[{"id":"evt_1","position":3,
-			"type":"SendRequested","at":"2026-03-04T12:00:00Z","said_at":null,"actor":"api","status":null,"error":null,"wamid":null}],"next_cursor":null}`},
+			"type":"SendRequested","at":"2026-03-04T12:00:00Z","said_at":null,"actor":"api","status":null,"reason":null,"wamid":null}],"next_cursor":null}`},
 		{ask: ask{method: "GET", path: "/tenants/$A/customers"}, status: 200, want: `{"data":[` + cus + `],"next_cursor":null}`},
 		{ask: ask{method: "GET", path: "/tenants/$A/customers/cus_1"}, status: 200, want: cus},
 		{ask: ask{method: "GET", path: "/tenants/$A/notices"}, status: 200, want: `{"data":[{"id":"evt_2","phone_number_id":null,"field":"account_update",

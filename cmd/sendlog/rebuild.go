@@ -13,10 +13,10 @@ import (
 	"github.com/spf13/cobra"
 )
 
-// How often a rebuild is asked for its progress: a bar for people, a line for
-// files.
+// How often a rebuild is asked for its progress, and how often a line is
+// printed where no person watches.
 const (
-	barEvery  = 200 * time.Millisecond
+	askEvery  = 100 * time.Millisecond
 	lineEvery = 2 * time.Second
 )
 
@@ -44,12 +44,11 @@ func rebuildCommand(c *client) *cobra.Command {
 }
 
 func watchRebuild(cmd *cobra.Command, c *client, id string) error {
-	show := lines(cmd)
-	every := lineEvery
-	if isatty.IsTerminal(os.Stderr.Fd()) {
-		show, every = bar(cmd), barEvery
-	}
 	begun := time.Now()
+	show := lines(cmd, begun)
+	if isatty.IsTerminal(os.Stderr.Fd()) {
+		show = bar(cmd)
+	}
 	for {
 		var s rebuildState
 		if err := c.call(cmd.Context(), http.MethodGet, "/rebuilds/"+id, nil, &s); err != nil {
@@ -68,7 +67,7 @@ func watchRebuild(cmd *cobra.Command, c *client, id string) error {
 			}
 			return errors.New("the rebuild failed")
 		}
-		if err := sleep(cmd.Context(), every); err != nil {
+		if err := sleep(cmd.Context(), askEvery); err != nil {
 			if errors.Is(err, context.Canceled) {
 				fmt.Fprintln(cmd.OutOrStdout(), "the rebuild goes on in the server; its progress: GET /rebuilds/"+id)
 				return nil
@@ -93,9 +92,10 @@ func bar(cmd *cobra.Command) func(rebuildState) {
 	}
 }
 
-func lines(cmd *cobra.Command) func(rebuildState) {
+func lines(cmd *cobra.Command, printed time.Time) func(rebuildState) {
 	return func(s rebuildState) {
-		if s.State == "running" {
+		if s.State == "running" && time.Since(printed) >= lineEvery {
+			printed = time.Now()
 			fmt.Fprintf(cmd.ErrOrStderr(), "position %d of %d, %s\n", s.Done, s.Tail, words(s))
 		}
 	}
