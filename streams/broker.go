@@ -29,6 +29,7 @@ type Broker struct {
 	recorder jetstream.JetStream
 	reader   jetstream.JetStream
 	events   jetstream.Stream
+	fsyncs   map[string]*fsyncs // by stream, when this process makes the log durable; nil otherwise
 	codec    codec
 	log      *slog.Logger
 	meter    domain.Meter
@@ -80,7 +81,33 @@ func Open(ctx context.Context, c Config) (*Broker, error) {
 		b.Close()
 		return nil, fmt.Errorf("open stream %s: %w", streamEvents, err)
 	}
+	if c.Embedded != nil && c.Embedded.strict {
+		b.fsyncs = map[string]*fsyncs{}
+		for _, s := range streamConfigs(replicas) {
+			b.fsyncs[s.Name] = newFsyncs(c.Embedded.blocks(s.Name))
+		}
+	}
 	return b, nil
+}
+
+// settle publishes a message to a stream and returns its sequence once it is as
+// durable as was promised.
+func (b *Broker) settle(ctx context.Context, stream string, p publish) (uint64, error) {
+	p.msg.Header.Set(jetstream.ExpectedStreamHeader, stream)
+	seq, err := p.settle(ctx)
+	if err != nil {
+		return 0, err
+	}
+	return seq, b.sync(ctx, stream)
+}
+
+// sync waits until all that was acknowledged before is on disk. Servers
+// elsewhere keep their own promise.
+func (b *Broker) sync(ctx context.Context, stream string) error {
+	if b.fsyncs == nil {
+		return nil
+	}
+	return durable(b.fsyncs[stream].wait(ctx))
 }
 
 func (c Config) dial() (*nats.Conn, error) {
@@ -127,7 +154,7 @@ func (b *Broker) Ready(ctx context.Context) error {
 	return nil
 }
 
-// Close drains and closes all connections.
+// Close closes all connections.
 func (b *Broker) Close() {
 	for _, nc := range b.conns {
 		nc.Close()

@@ -1,6 +1,7 @@
 package streams
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -24,6 +25,7 @@ type envelope struct {
 	Type        string          `json:"type"`
 	Version     int             `json:"v"`
 	Tenant      domain.TenantID `json:"tenant"`
+	Key         string          `json:"key"` // kind and id of the aggregate, as in the subject
 	Number      domain.NumberID `json:"number,omitempty"`
 	At          time.Time       `json:"at"`
 	Causation   domain.EventID  `json:"causation,omitempty"`
@@ -39,7 +41,7 @@ type codec struct{ sealer Sealer }
 
 func (c codec) encode(e domain.Event) ([]byte, error) {
 	env := envelope{
-		ID: e.ID, Type: e.Type, Version: e.Version, Tenant: e.Key.Tenant, Number: e.Key.Number, At: e.At,
+		ID: e.ID, Type: e.Type, Version: e.Version, Tenant: e.Key.Tenant, Key: keyText(e.Key.Kind, e.Key.ID), Number: e.Key.Number, At: e.At,
 		Causation: e.Causation, Correlation: e.Correlation, Actor: e.Actor, Trace: e.Trace, Facts: e.Facts,
 	}
 	if len(e.Personal) > 0 {
@@ -48,15 +50,20 @@ func (c codec) encode(e domain.Event) ([]byte, error) {
 			return nil, fmt.Errorf("seal %s: %w", e.Type, err)
 		}
 	}
-	b, err := json.Marshal(env)
-	if err != nil {
+	var buf bytes.Buffer
+	enc := json.NewEncoder(&buf)
+	enc.SetEscapeHTML(false) // facts come back as they were spelled
+	if err := enc.Encode(env); err != nil {
 		return nil, fmt.Errorf("encode %s: %w", e.Type, err)
 	}
+	b := bytes.TrimSuffix(buf.Bytes(), []byte("\n"))
 	if len(b) > domain.MaxEvent {
 		return nil, domain.Errorf(domain.TooLarge, nil, "the event would be %d bytes; the log takes %d", len(b), domain.MaxEvent)
 	}
 	return b, nil
 }
+
+func keyText(k domain.Kind, id string) string { return string(k) + "." + id }
 
 // errUndecodable marks stored bytes that this version cannot read.
 var errUndecodable = errors.New("stored event cannot be read")
@@ -72,7 +79,7 @@ func (c codec) decode(subject string, seq uint64, data []byte) (domain.Event, er
 	if err != nil {
 		return domain.Event{}, fmt.Errorf("event at %d: %w", seq, err)
 	}
-	if env.Tenant != tenant || domain.Lane(env.Number) != lane {
+	if env.Tenant != tenant || domain.Lane(env.Number) != lane || env.Key != keyText(kind, id) {
 		return domain.Event{}, fmt.Errorf("%w: event at %d contradicts its subject", errUndecodable, seq)
 	}
 	return env.event(domain.Key{Kind: kind, Tenant: tenant, Number: env.Number, ID: id}, seq, personal), nil

@@ -25,11 +25,10 @@ func (d *Dead) Bury(ctx context.Context, k domain.Key, id string, raw []byte, re
 		return domain.Errorf(domain.Bug, nil, "a dead letter does not fit a subject")
 	}
 	m := &nats.Msg{Subject: deadSubject(kind, k.Tenant, id), Data: raw, Header: nats.Header{}}
-	m.Header.Set(jetstream.MsgIDHeader, "dead:"+id)
+	m.Header.Set(jetstream.MsgIDHeader, m.Subject)
 	m.Header.Set("Sendlog-Reason", reason)
-	p := publish{js: d.b.publisher(k.Number), msg: m, meter: d.b.meter, opts: []jetstream.PublishOpt{
-		jetstream.WithExpectStream(streamDead), jetstream.WithExpectLastSequencePerSubject(0)}}
-	if _, err := p.settle(ctx); err != nil && !errors.Is(err, domain.ErrConflict) {
+	m.Header.Set(jetstream.ExpectedLastSubjSeqHeader, "0")
+	if _, err := d.b.settle(ctx, streamDead, publish{js: d.b.publisher(k.Number), msg: m, meter: d.b.meter}); err != nil && !errors.Is(err, domain.ErrConflict) {
 		return err
 	}
 	return nil

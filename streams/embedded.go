@@ -34,6 +34,8 @@ const (
 	// startTimeout bounds opening the store: an unclean stop re-reads the hot
 	// log at about 300 MB/s.
 	startTimeout = 10 * time.Minute
+	// readyStep is how often a starting server is asked why it is not ready.
+	readyStep = 250 * time.Millisecond
 
 	// maxStore bounds the disk the embedded log may take (bytes). Appends past
 	// it are refused with Unavailable and nothing acknowledged is lost.
@@ -51,6 +53,8 @@ type Embedded struct {
 	server *server.Server
 	lock   *flock.Flock
 	secret string
+	dir    string
+	strict bool // appends are fsynced before they are answered
 }
 
 // EmbeddedConfig configures [StartEmbedded].
@@ -77,7 +81,7 @@ func StartEmbedded(c EmbeddedConfig) (*Embedded, error) {
 	} else if !held {
 		return nil, fmt.Errorf("the log directory %s is in use by another sendlog process; stop it, or set DATA_DIR to another directory", c.Dir)
 	}
-	e := &Embedded{lock: lock, secret: randomSecret()}
+	e := &Embedded{lock: lock, secret: randomSecret(), dir: c.Dir, strict: c.Durability == Strict}
 	opts, err := e.options(c)
 	if err != nil {
 		_ = lock.Unlock()
@@ -87,11 +91,20 @@ func StartEmbedded(c EmbeddedConfig) (*Embedded, error) {
 		_ = lock.Unlock()
 		return nil, fmt.Errorf("make embedded nats-server: %w", err)
 	}
-	e.server.SetLoggerV2(natsLogger{c.Log}, false, false, false)
+	fatal := make(chan string, 1)
+	e.server.SetLoggerV2(natsLogger{c.Log, fatal}, false, false, false)
 	e.server.Start()
-	if !e.server.ReadyForConnections(startTimeout) {
-		e.Shutdown()
-		return nil, fmt.Errorf("the embedded log did not become ready within %s", startTimeout)
+	for deadline := time.Now().Add(startTimeout); !e.server.ReadyForConnections(readyStep); {
+		select {
+		case why := <-fatal:
+			e.Shutdown()
+			return nil, fmt.Errorf("start embedded nats-server: %s", why)
+		default:
+		}
+		if time.Now().After(deadline) {
+			e.Shutdown()
+			return nil, fmt.Errorf("the embedded log did not become ready within %s", startTimeout)
+		}
 	}
 	return e, nil
 }
@@ -104,9 +117,8 @@ func (e *Embedded) options(c EmbeddedConfig) (*server.Options, error) {
 		JetStreamMaxStore:  maxStore,
 		JetStreamMaxMemory: 64 << 20, // memory streams only; we have none
 		MaxPayload:         1 << 20,
-		SyncInterval:       syncInterval,
-		SyncAlways:         c.Durability == Strict,
-		NoSigs:             true, // signals belong to cmd/sendlog
+		SyncInterval:       syncInterval, // Strict is kept by our own group commit (commit.go)
+		NoSigs:             true,         // signals belong to cmd/sendlog
 		DontListen:         c.Listen == "",
 	}
 	if c.Durability != Strict && c.Durability != Interval {
@@ -135,6 +147,12 @@ func (e *Embedded) options(c EmbeddedConfig) (*server.Options, error) {
 func (e *Embedded) connect(opts ...nats.Option) (*nats.Conn, error) {
 	opts = append(opts, nats.InProcessServer(e.server), nats.UserInfo(internalUser, e.secret))
 	return nats.Connect("", opts...)
+}
+
+// blocks returns the directory in which the server keeps the message blocks of
+// a stream (nats-server 2.15: <store>/jetstream/<account>/streams/<stream>/msgs).
+func (e *Embedded) blocks(stream string) string {
+	return filepath.Join(e.dir, "jetstream", "$G", "streams", stream, "msgs")
 }
 
 // ListenURL returns the address tenants may connect to, or "".
@@ -174,7 +192,7 @@ func (g gate) Check(c server.ClientAuthentication) bool {
 		key = o.Token
 	}
 	tenant, ok := g.tenants.Authenticate(key)
-	if !ok {
+	if !ok || !domain.ValidToken(string(tenant)) { // a wildcard would hear everybody
 		return false
 	}
 	c.RegisterUser(&server.User{Username: string(tenant), Permissions: &server.Permissions{
@@ -194,7 +212,10 @@ func randomSecret() string {
 
 // natsLogger passes the server's warnings and errors on. Its chatter is left
 // out.
-type natsLogger struct{ log *slog.Logger }
+type natsLogger struct {
+	log   *slog.Logger
+	fatal chan<- string // the first reason why the server cannot run
+}
 
 func (natsLogger) Noticef(string, ...any) {}
 func (natsLogger) Debugf(string, ...any)  {}
@@ -206,5 +227,10 @@ func (l natsLogger) Errorf(f string, a ...any) {
 	l.log.Error("nats: error", "detail", fmt.Sprintf(f, a...))
 }
 func (l natsLogger) Fatalf(f string, a ...any) {
-	l.log.Error("nats: fatal", "detail", fmt.Sprintf(f, a...))
+	why := fmt.Sprintf(f, a...)
+	l.log.Error("nats: fatal", "detail", why)
+	select {
+	case l.fatal <- why:
+	default:
+	}
 }

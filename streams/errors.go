@@ -3,6 +3,7 @@ package streams
 import (
 	"context"
 	"errors"
+	"fmt"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -72,6 +73,18 @@ const (
 func unavailable(cause error) error {
 	return &domain.Error{Kind: domain.Unavailable, Cause: cause, RetryAfter: time.Second,
 		Message: "the log did not confirm the request in time; nothing was promised, try again with the same idempotency key"}
+}
+
+// unreadable is the answer of a log that could not be read just now.
+func unreadable(cause error) error {
+	return &domain.Error{Kind: domain.Unavailable, Cause: cause, RetryAfter: time.Second,
+		Message: "the log cannot be read at the moment; try again"}
+}
+
+// lost reports a gap. It is of kind [domain.Bug]: a reader must not go on.
+func lost(stream string, last, next uint64) error {
+	return domain.Errorf(domain.Bug, fmt.Errorf("%w: in %s %d follows %d", ErrGap, stream, next, last),
+		"the log has lost events")
 }
 
 // ErrGap says that the log misses an event in its middle. EVENTS never deletes

@@ -2,9 +2,11 @@ package streams
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
+	"strconv"
+	"strings"
+	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
 
@@ -15,25 +17,25 @@ import (
 // one lock. Its events have no personal part.
 type Journal struct{ b *Broker }
 
+// kindTenant is the kind of keys in the journal.
+const kindTenant domain.Kind = "tenant"
+
 // Tenants returns the journal of tenants.
 func (b *Broker) Tenants() *Journal { return &Journal{b} }
 
 // Append records e if the newest event of the journal is at after, and returns
 // [domain.ErrConflict] otherwise.
 func (j *Journal) Append(ctx context.Context, e domain.Event, after domain.Position) (domain.Position, error) {
-	if !domain.ValidToken(string(e.Key.Tenant)) || !domain.ValidToken(e.Key.ID) || len(e.Personal) > 0 {
+	if e.Key.Kind != kindTenant || !domain.ValidToken(string(e.Key.Tenant)) || !domain.ValidToken(e.Key.ID) || len(e.Personal) > 0 {
 		return 0, domain.Errorf(domain.Bug, nil, "event %s does not fit the journal of tenants", e.Type)
 	}
 	data, err := j.b.codec.encode(e)
 	if err != nil {
 		return 0, err
 	}
-	p := publish{js: j.b.js[0], msg: message(tenantSubject(e.Key.Tenant, e.Key.ID), e, data), meter: j.b.meter,
-		opts: []jetstream.PublishOpt{
-			jetstream.WithExpectStream(streamTenants),
-			jetstream.WithExpectLastSequence(uint64(after)),
-		}}
-	seq, err := p.settle(ctx)
+	m := message(tenantSubject(e.Key.Tenant, e.Key.ID), e, data)
+	m.Header.Set(jetstream.ExpectedLastSeqHeader, strconv.FormatUint(uint64(after), 10))
+	seq, err := j.b.settle(ctx, streamTenants, publish{js: j.b.js[0], msg: m, meter: j.b.meter})
 	if errors.Is(err, domain.ErrConflict) {
 		return j.mine(ctx, e.ID, after)
 	}
@@ -54,14 +56,14 @@ func (j *Journal) mine(ctx context.Context, id domain.EventID, after domain.Posi
 	case err != nil:
 		return 0, unavailable(err)
 	case m.Header.Get(jetstream.MsgIDHeader) == string(id):
-		return domain.Position(m.Sequence), nil
+		return domain.Position(m.Sequence), j.b.sync(ctx, streamTenants)
 	}
 	return 0, domain.ErrConflict
 }
 
-// Follow applies every event of the journal in order, from the first, until
-// ctx ends. caughtUp is called once, when all that was recorded before the
-// call has been applied.
+// Follow applies every event of the journal in order, each once, from the
+// first, until ctx ends; it outlives a log that is away for a while. caughtUp
+// is called once, when all that was recorded before the call has been applied.
 func (j *Journal) Follow(ctx context.Context, apply func(domain.Event) error, caughtUp func()) error {
 	s, err := j.b.reader.Stream(ctx, streamTenants)
 	if err != nil {
@@ -71,40 +73,85 @@ func (j *Journal) Follow(ctx context.Context, apply func(domain.Event) error, ca
 	if goal == 0 {
 		caughtUp()
 	}
-	cons, err := j.b.reader.OrderedConsumer(ctx, streamTenants, jetstream.OrderedConsumerConfig{})
-	if err != nil {
-		return fmt.Errorf("read stream %s: %w", streamTenants, err)
+	var last uint64
+	take := func(m jetstream.Msg) error {
+		e, err := j.decode(m, last)
+		if err != nil {
+			return err
+		}
+		if err := apply(e); err != nil {
+			return err
+		}
+		if last = uint64(e.Position); last == goal {
+			caughtUp()
+		}
+		return nil
 	}
-	msgs, err := cons.Messages(jetstream.PullMaxMessages(readAhead))
-	if err != nil {
-		return fmt.Errorf("read stream %s: %w", streamTenants, err)
-	}
-	defer msgs.Stop()
 	for {
-		m, err := msgs.Next(jetstream.NextContext(ctx))
+		err := j.read(ctx, last, take)
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}
-		if err != nil {
-			return fmt.Errorf("read stream %s: %w", streamTenants, err)
-		}
-		meta, err := m.Metadata()
-		if err != nil {
-			return fmt.Errorf("read stream %s: %w", streamTenants, err)
-		}
-		if err := j.apply(m.Data(), meta.Sequence.Stream, apply); err != nil {
+		if domain.KindOf(err) != domain.Unavailable {
 			return err
 		}
-		if meta.Sequence.Stream == goal {
-			caughtUp()
+		j.b.log.Warn("streams: reading the journal of tenants was interrupted", "position", last, "error", err.Error())
+		select {
+		case <-time.After(journalRetry):
+		case <-ctx.Done():
+			return ctx.Err()
 		}
 	}
 }
 
-func (j *Journal) apply(data []byte, seq uint64, apply func(domain.Event) error) error {
-	var env envelope
-	if err := json.Unmarshal(data, &env); err != nil {
-		return fmt.Errorf("journal of tenants at %d: %w", seq, err)
+// journalRetry is the pause before an interrupted reading goes on.
+const journalRetry = time.Second
+
+// read hands every stored event after a sequence to take until ctx ends, or
+// something fails.
+func (j *Journal) read(ctx context.Context, after uint64, take func(jetstream.Msg) error) error {
+	cons, err := j.b.reader.OrderedConsumer(ctx, streamTenants, jetstream.OrderedConsumerConfig{
+		DeliverPolicy:    jetstream.DeliverByStartSequencePolicy,
+		OptStartSeq:      after + 1,
+		MaxResetAttempts: readerResets,
+	})
+	if err != nil {
+		return unreadable(fmt.Errorf("open stream %s: %w", streamTenants, err))
 	}
-	return apply(env.event(domain.Key{Kind: "tenant", Tenant: env.Tenant}, seq, nil))
+	msgs, err := cons.Messages(jetstream.PullMaxMessages(readAhead))
+	if err != nil {
+		return unreadable(fmt.Errorf("read stream %s: %w", streamTenants, err))
+	}
+	defer msgs.Stop()
+	for {
+		m, err := msgs.Next(jetstream.NextContext(ctx))
+		if err != nil {
+			return unreadable(fmt.Errorf("read stream %s: %w", streamTenants, err))
+		}
+		if err := take(m); err != nil {
+			return err
+		}
+	}
+}
+
+// decode opens a stored event of the journal, which must be the next one. What
+// the subject says and what the envelope says must agree.
+func (j *Journal) decode(m jetstream.Msg, last uint64) (domain.Event, error) {
+	meta, err := m.Metadata()
+	if err != nil {
+		return domain.Event{}, fmt.Errorf("read stream %s: %w", streamTenants, err)
+	}
+	seq := meta.Sequence.Stream
+	if seq != last+1 {
+		return domain.Event{}, lost(streamTenants, last, seq)
+	}
+	env, _, err := j.b.codec.open(m.Data())
+	if err != nil {
+		return domain.Event{}, fmt.Errorf("journal of tenants at %d: %w", seq, err)
+	}
+	id, own := strings.CutPrefix(m.Subject(), tenantSubject(env.Tenant, ""))
+	if !own || !domain.ValidToken(id) {
+		return domain.Event{}, fmt.Errorf("journal of tenants: %w: event at %d contradicts its subject", errUndecodable, seq)
+	}
+	return env.event(domain.Key{Kind: kindTenant, Tenant: env.Tenant, ID: id}, seq, nil), nil
 }

@@ -44,7 +44,8 @@ const HoldEvery = laneAckWait / 3
 
 // Lane hands the message events of one lane to fn, in order, until ctx ends.
 // While several processes run the same lane, one of them owns it and the
-// others wait; a silent owner is replaced after 10 s. An event may be handed
+// others wait; a silent owner is replaced after 10 s, and what it left
+// unfinished is handed out again before anything new. An event may be handed
 // out more than once, also to a new owner while the former one still works:
 // the fence in the log decides, not this consumer.
 func (b *Broker) Lane(ctx context.Context, lane int, fn func(Delivery)) error {
@@ -53,12 +54,28 @@ func (b *Broker) Lane(ctx context.Context, lane int, fn func(Delivery)) error {
 	if err != nil {
 		return fmt.Errorf("open %s: %w", name, err)
 	}
+	reset := func() error {
+		if _, err := b.reader.ResetConsumer(ctx, streamEvents, name); err != nil {
+			return fmt.Errorf("reset %s: %w", name, err)
+		}
+		return nil
+	}
 	// What a former process took and did not finish comes at once, not after
 	// the ack wait.
-	if _, err := b.reader.ResetConsumer(ctx, streamEvents, name); err != nil {
-		return fmt.Errorf("reset %s: %w", name, err)
+	if err := reset(); err != nil {
+		return err
 	}
-	consuming, err := cons.Consume(func(m jetstream.Msg) { fn(b.delivery(m)) },
+	own := tenure{reset: reset}
+	take := func(m jetstream.Msg) {
+		ok, err := own.admits(m)
+		if err != nil {
+			b.log.Warn("streams: lane", "lane", lane, "error", err.Error())
+		}
+		if ok {
+			fn(b.delivery(m))
+		}
+	}
+	consuming, err := cons.Consume(take,
 		jetstream.PullMaxMessages(lanePull),
 		jetstream.PullExpiry(5*time.Second),
 		jetstream.PullPriorityGroup(laneGroup),
@@ -68,10 +85,51 @@ func (b *Broker) Lane(ctx context.Context, lane int, fn func(Delivery)) error {
 	if err != nil {
 		return fmt.Errorf("consume %s: %w", name, err)
 	}
-	<-ctx.Done()
-	consuming.Stop()
-	<-consuming.Closed()
-	return ctx.Err()
+	select {
+	case <-ctx.Done():
+		consuming.Stop()
+		<-consuming.Closed()
+		return ctx.Err()
+	case <-consuming.Closed():
+		return fmt.Errorf("consume %s: the consumer is gone", name)
+	}
+}
+
+// tenure keeps the order of a lane when it changes hands. The new owner's
+// first message is a new one, although the former owner may have left older
+// ones unfinished. So it has everything unfinished handed out again from the
+// oldest on, and passes over what was under way before.
+type tenure struct {
+	reset func() error
+
+	owner string    // the pin of our tenure, as the server names it
+	asked string    // the pin under which the reset was asked for
+	from  uint64    // deliveries numbered from here on were made before the reset, which starts at 1 again
+	until time.Time // no delivery is passed over for ever
+}
+
+// admits reports whether a delivery is to be worked. One that is not is handed
+// out again.
+func (t *tenure) admits(m jetstream.Msg) (bool, error) {
+	meta, err := m.Metadata()
+	if err != nil {
+		return true, nil // it is not of the stream; the codec says what it is
+	}
+	pin, n := m.Headers().Get("Nats-Pin-Id"), meta.Sequence.Consumer
+	switch {
+	case pin == t.owner:
+		return true, nil
+	case pin != t.asked && n > 1: // 1: nothing was handed out before
+		if err := t.reset(); err != nil {
+			return false, err
+		}
+		t.asked, t.from, t.until = pin, n, time.Now().Add(lanePinnedTTL)
+		return false, nil
+	case pin == t.asked && n >= t.from && time.Now().Before(t.until):
+		return false, nil
+	}
+	t.owner = pin
+	return true, nil
 }
 
 func (b *Broker) delivery(m jetstream.Msg) Delivery {

@@ -3,6 +3,7 @@ package streams
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 
@@ -27,6 +28,12 @@ type Announcement struct {
 	Data    []byte // JSON
 }
 
+// valid reports whether an announcement fits a subject of its own tenant.
+func (a Announcement) valid() bool {
+	tokens := append(strings.Split(a.Type, "."), string(a.Tenant), a.Subject)
+	return !slices.ContainsFunc(tokens, func(t string) bool { return !domain.ValidToken(t) })
+}
+
 // liveBuffer bounds what a slow listener may leave unread (announcements)
 // before it is cut off.
 const liveBuffer = 1024
@@ -35,6 +42,9 @@ const liveBuffer = 1024
 func (l *Live) Announce(_ context.Context, as []Announcement) error {
 	nc := l.b.conns[publishers]
 	for _, a := range as {
+		if !a.valid() {
+			return domain.Errorf(domain.Bug, nil, "announcement %s does not fit a subject", a.ID)
+		}
 		m := &nats.Msg{Subject: fmt.Sprintf("live.%s.%s.%s", a.Tenant, a.Type, a.Subject), Data: a.Data, Header: nats.Header{}}
 		m.Header.Set("Sendlog-Event-Id", string(a.ID))
 		if err := nc.PublishMsg(m); err != nil {
@@ -47,6 +57,9 @@ func (l *Live) Announce(_ context.Context, as []Announcement) error {
 // Subscribe returns the announcements of a tenant from now on. The channel is
 // closed when ctx ends, or earlier when the listener is too slow.
 func (l *Live) Subscribe(ctx context.Context, t domain.TenantID) (<-chan Announcement, error) {
+	if !domain.ValidToken(string(t)) { // a wildcard would hear everybody
+		return nil, domain.Errorf(domain.Bug, nil, "a tenant id does not fit a subject")
+	}
 	out := make(chan Announcement, liveBuffer)
 	var (
 		mu     sync.Mutex

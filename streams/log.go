@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strconv"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -31,12 +32,12 @@ func (l *Log) Append(ctx context.Context, e domain.Event, x domain.Expect) (doma
 		return 0, err
 	}
 	start := time.Now()
-	p := publish{js: l.b.publisher(e.Key.Number), msg: message(subject, e, data), meter: l.b.meter,
-		opts: []jetstream.PublishOpt{jetstream.WithExpectStream(streamEvents)}}
+	m := message(subject, e, data)
 	if last, ok := x.Sequence(); ok {
-		p.opts = append(p.opts, jetstream.WithExpectLastSequencePerSubject(uint64(last)))
+		m.Header.Set(jetstream.ExpectedLastSubjSeqHeader, strconv.FormatUint(uint64(last), 10))
 	}
-	seq, err := p.settle(ctx)
+	p := publish{js: l.b.publisher(e.Key.Number), msg: m, meter: l.b.meter}
+	seq, err := l.b.settle(ctx, streamEvents, p)
 	l.b.meter.Observe(domain.AppendSeconds, time.Since(start).Seconds())
 	if errors.Is(err, domain.ErrConflict) {
 		return l.mine(ctx, subject, e.ID)
@@ -61,7 +62,7 @@ func (l *Log) mine(ctx context.Context, subject string, id domain.EventID) (doma
 	case found == 0:
 		return 0, domain.ErrConflict
 	}
-	return found, nil
+	return found, l.b.sync(ctx, streamEvents)
 }
 
 // Load implements [domain.Log].
@@ -124,7 +125,7 @@ func (l *Log) Record(ctx context.Context, events []domain.Event) error {
 			return err
 		}
 	}
-	return nil
+	return l.b.sync(ctx, streamEvents)
 }
 
 func expectation(e domain.Event) []jetstream.PublishOpt {
@@ -159,11 +160,10 @@ func (l *Log) settled(ctx context.Context, e domain.Event, f jetstream.PubAckFut
 	return err
 }
 
-// publish is one append on its way.
+// publish is one message with its expectations, on its way.
 type publish struct {
 	js    jetstream.JetStream
 	msg   *nats.Msg
-	opts  []jetstream.PublishOpt
 	meter domain.Meter
 }
 
@@ -172,10 +172,9 @@ type publish struct {
 func (p publish) settle(ctx context.Context) (uint64, error) {
 	ctx, cancel := context.WithTimeout(ctx, domain.AppendTimeout)
 	defer cancel()
-	opts := append([]jetstream.PublishOpt{jetstream.WithRetryAttempts(0)}, p.opts...)
 	for wait := retryFirst; ; wait = min(2*wait, retryMost) {
 		try, done := context.WithTimeout(ctx, tryTimeout)
-		ack, err := p.js.PublishMsg(try, p.msg, opts...)
+		ack, err := p.js.PublishMsg(try, p.msg, jetstream.WithRetryAttempts(0))
 		done()
 		switch judge(err) {
 		case stored:

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -33,108 +34,163 @@ type Kept struct {
 	Position domain.Position // in the QUARANTINE stream
 	Reason   string          // one word: "unknown_number", "unknown_account", …
 	At       time.Time
-	Size     int // of the payload (bytes)
-	Payload  []byte
+	Size     int    // of the payload (bytes)
+	Payload  []byte // nil in a list
 }
 
+// keptEnvelope is the stored form of a kept payload. What does not fit one
+// message is in parts, stored before it: where the envelope is, the payload is
+// whole.
 type keptEnvelope struct {
 	ID     string    `json:"id"`
 	At     time.Time `json:"at"`
 	Size   int       `json:"size"`
-	Sealed []byte    `json:"sealed"`
+	Parts  []uint64  `json:"parts,omitempty"` // sequences of all but the last part
+	Sealed []byte    `json:"sealed"`          // the last part
 }
 
-// quarantineChunk bounds one kept message (bytes of payload): base64 and the
-// envelope must fit the broker's 1 MiB.
+// quarantineChunk bounds one part (bytes of payload): base64 and the envelope
+// must fit the broker's 1 MiB.
 const quarantineChunk = 640 << 10
 
 // Keep stores payload durably. The same payload for the same reason within the
 // duplicate window is stored once: Meta repeats what it is not sure about.
-// A payload too large for one message is kept in consecutive parts.
 func (q *Quarantine) Keep(ctx context.Context, reason string, payload []byte, at time.Time) error {
 	if !domain.ValidToken(reason) {
 		return domain.Errorf(domain.Bug, nil, "quarantine reason does not fit a subject")
 	}
-	for part := 0; part == 0 || len(payload) > 0; part++ {
-		n := min(len(payload), quarantineChunk)
-		if err := q.keepPart(ctx, reason, payload[:n], at, part); err != nil {
+	env := keptEnvelope{ID: domain.Digest("quarantine", reason, string(payload)), At: at.UTC(), Size: len(payload)}
+	for ; len(payload) > quarantineChunk; payload = payload[quarantineChunk:] {
+		id := env.part(len(env.Parts))
+		sealed, err := q.seal(id, payload[:quarantineChunk])
+		if err != nil {
 			return err
 		}
-		payload = payload[n:]
+		seq, err := q.put(ctx, quarantinePartSubject(reason), id, sealed)
+		if err != nil {
+			return err
+		}
+		env.Parts = append(env.Parts, seq)
 	}
-	return nil
-}
-
-func (q *Quarantine) keepPart(ctx context.Context, reason string, payload []byte, at time.Time, part int) error {
-	id := domain.Digest("quarantine", reason, fmt.Sprint(part), string(payload))
-	sealed, err := q.sealer.SealOwn("quarantine:"+id, payload)
-	if err != nil {
-		return fmt.Errorf("seal for quarantine: %w", err)
+	var err error
+	if env.Sealed, err = q.seal(env.part(len(env.Parts)), payload); err != nil {
+		return err
 	}
-	data, err := json.Marshal(keptEnvelope{ID: id, At: at.UTC(), Size: len(payload), Sealed: sealed})
+	data, err := json.Marshal(env)
 	if err != nil {
 		return fmt.Errorf("encode for quarantine: %w", err)
 	}
-	m := &nats.Msg{Subject: quarantineSubject(reason), Data: data, Header: nats.Header{}}
-	m.Header.Set(jetstream.MsgIDHeader, id)
-	p := publish{js: q.b.js[0], msg: m, meter: q.b.meter,
-		opts: []jetstream.PublishOpt{jetstream.WithExpectStream(streamQuarantine)}}
-	if _, err := p.settle(ctx); err != nil {
+	if _, err := q.put(ctx, quarantineSubject(reason), env.ID, data); err != nil {
 		return err
 	}
 	q.b.meter.Add(domain.Quarantined, 1, reason)
 	return nil
 }
 
-// List returns up to limit kept payloads after a position, oldest first,
-// without their payloads.
-func (q *Quarantine) List(ctx context.Context, after domain.Position, limit int) ([]Kept, error) {
+// part names a part: it opens in its place only.
+func (env keptEnvelope) part(n int) string { return fmt.Sprintf("%s-%d", env.ID, n) }
+
+func (q *Quarantine) seal(id string, part []byte) ([]byte, error) {
+	sealed, err := q.sealer.SealOwn("quarantine:"+id, part)
+	if err != nil {
+		return nil, fmt.Errorf("seal for quarantine: %w", err)
+	}
+	return sealed, nil
+}
+
+func (q *Quarantine) put(ctx context.Context, subject, id string, data []byte) (uint64, error) {
+	m := &nats.Msg{Subject: subject, Data: data, Header: nats.Header{}}
+	m.Header.Set(jetstream.MsgIDHeader, id)
+	m.Header.Set(jetstream.ExpectedStreamHeader, streamQuarantine)
+	return publish{js: q.b.js[0], msg: m, meter: q.b.meter}.settle(ctx)
+}
+
+// List returns up to limit kept payloads before a position (0: from the
+// newest on), newest first, without their payloads.
+func (q *Quarantine) List(ctx context.Context, before domain.Position, limit int) ([]Kept, error) {
+	s, err := q.b.reader.Stream(ctx, streamQuarantine)
+	if err != nil {
+		return nil, unreadable(err)
+	}
+	state := s.CachedInfo().State
+	seq := state.LastSeq
+	if before > 0 {
+		seq = min(seq, uint64(before)-1)
+	}
 	var out []Kept
-	for len(out) < limit {
-		k, err := q.next(ctx, uint64(after)+1, false)
-		if err != nil || k == nil {
-			return out, err
+	parts := map[uint64]bool{} // of what was listed: they come next, and are large
+	for ; seq > 0 && seq >= state.FirstSeq && len(out) < limit; seq-- {
+		if parts[seq] {
+			continue
 		}
-		out = append(out, *k)
-		after = k.Position
+		k, env, err := read(ctx, s, seq)
+		if err != nil {
+			return nil, err
+		}
+		if k != nil {
+			out = append(out, *k)
+		}
+		for _, part := range env.Parts {
+			parts[part] = true
+		}
 	}
 	return out, nil
 }
 
 // Get returns one kept payload.
 func (q *Quarantine) Get(ctx context.Context, at domain.Position) (Kept, error) {
-	k, err := q.next(ctx, uint64(at), true)
+	s, err := q.b.reader.Stream(ctx, streamQuarantine)
 	if err != nil {
-		return Kept{}, err
+		return Kept{}, unreadable(err)
 	}
-	if k == nil || k.Position != at {
+	k, env, err := read(ctx, s, uint64(at))
+	switch {
+	case err != nil:
+		return Kept{}, err
+	case k == nil:
 		return Kept{}, domain.Errorf(domain.Unknown, nil, "nothing is kept under this id")
+	}
+	k.Payload = make([]byte, 0, k.Size)
+	for i, seq := range append(env.Parts, uint64(at)) {
+		sealed := env.Sealed
+		if seq != uint64(at) {
+			m, err := s.GetMsg(ctx, seq)
+			switch {
+			case notFound(err): // the 90 days of its first parts are over
+				return Kept{}, domain.Errorf(domain.Unknown, nil, "nothing is kept under this id any longer")
+			case err != nil:
+				return Kept{}, unreadable(err)
+			}
+			sealed = m.Data
+		}
+		part, err := q.sealer.OpenOwn("quarantine:"+env.part(i), sealed)
+		if err != nil {
+			return Kept{}, domain.Errorf(domain.Bug, err, "the kept payload cannot be opened")
+		}
+		k.Payload = append(k.Payload, part...)
 	}
 	return *k, nil
 }
 
-// next returns the first kept payload at or after seq, or nil.
-func (q *Quarantine) next(ctx context.Context, seq uint64, open bool) (*Kept, error) {
-	s, err := q.b.reader.Stream(ctx, streamQuarantine)
-	if err != nil {
-		return nil, unavailable(err)
-	}
-	m, err := s.GetMsg(ctx, seq, jetstream.WithGetMsgSubject("quarantine.>"))
-	if notFound(err) {
-		return nil, nil
-	}
-	if err != nil {
-		return nil, unavailable(err)
-	}
+// read returns what is kept at seq, or nil when that is nothing, or a part.
+func read(ctx context.Context, s jetstream.Stream, seq uint64) (*Kept, keptEnvelope, error) {
 	var env keptEnvelope
+	if seq == 0 {
+		return nil, env, nil
+	}
+	m, err := s.GetMsg(ctx, seq)
+	if notFound(err) {
+		return nil, env, nil
+	}
+	if err != nil {
+		return nil, env, unreadable(err)
+	}
+	reason := strings.TrimPrefix(m.Subject, quarantineSubject(""))
+	if !domain.ValidToken(reason) {
+		return nil, env, nil
+	}
 	if err := json.Unmarshal(m.Data, &env); err != nil {
-		return nil, fmt.Errorf("read quarantine at %d: %w", m.Sequence, err)
+		return nil, env, domain.Errorf(domain.Bug, err, "the kept payload at %d cannot be read", seq)
 	}
-	k := &Kept{Position: domain.Position(m.Sequence), Reason: m.Subject[len("quarantine."):], At: env.At, Size: env.Size}
-	if open {
-		if k.Payload, err = q.sealer.OpenOwn("quarantine:"+env.ID, env.Sealed); err != nil {
-			return nil, domain.Errorf(domain.Bug, err, "the kept payload cannot be opened")
-		}
-	}
-	return k, nil
+	return &Kept{Position: domain.Position(seq), Reason: reason, At: env.At, Size: env.Size}, env, nil
 }

@@ -23,7 +23,7 @@ func (b *Broker) Reader() *Reader { return &Reader{b} }
 func (r *Reader) Tail(ctx context.Context) (domain.Position, error) {
 	info, err := r.b.events.Info(ctx)
 	if err != nil {
-		return 0, fmt.Errorf("read tail of the log: %w", err)
+		return 0, unreadable(fmt.Errorf("read tail of the log: %w", err))
 	}
 	return domain.Position(info.State.LastSeq), nil
 }
@@ -32,17 +32,23 @@ func (r *Reader) Tail(ctx context.Context) (domain.Position, error) {
 func (r *Reader) Incarnation(ctx context.Context) (string, error) {
 	info, err := r.b.events.Info(ctx)
 	if err != nil {
-		return "", fmt.Errorf("read identity of the log: %w", err)
+		return "", unreadable(fmt.Errorf("read identity of the log: %w", err))
 	}
 	return info.Created.UTC().Format(time.RFC3339Nano), nil
 }
+
+// readerResets is how often the client library tries by itself to go on after
+// a lost connection. It does not look at the context meanwhile, so the rest is
+// left to whoever reads: an error, and a new cursor.
+const readerResets = 1
 
 // Cursor reads events in order. It is used by one goroutine.
 type Cursor struct {
 	b     *Broker
 	msgs  jetstream.MessagesContext
 	last  domain.Position
-	whole bool // unfiltered: every position must follow the one before
+	whole bool  // unfiltered: every position must follow the one before
+	err   error // ends the cursor; what came before it is returned first
 }
 
 // Open returns a cursor over all events after a position. The context bounds
@@ -61,13 +67,15 @@ func (r *Reader) open(ctx context.Context, after domain.Position, subject string
 		FilterSubjects: []string{subject},
 		DeliverPolicy:  jetstream.DeliverByStartSequencePolicy,
 		OptStartSeq:    uint64(after) + 1,
+
+		MaxResetAttempts: readerResets,
 	})
 	if err != nil {
-		return nil, fmt.Errorf("open log after %d: %w", after, err)
+		return nil, unreadable(fmt.Errorf("open log after %d: %w", after, err))
 	}
 	msgs, err := cons.Messages(jetstream.PullMaxMessages(readAhead))
 	if err != nil {
-		return nil, fmt.Errorf("read log after %d: %w", after, err)
+		return nil, unreadable(fmt.Errorf("read log after %d: %w", after, err))
 	}
 	return &Cursor{b: r.b, msgs: msgs, last: after}, nil
 }
@@ -77,8 +85,12 @@ func (r *Reader) open(ctx context.Context, after domain.Position, subject string
 const drainWait = time.Millisecond
 
 // Next returns 1 to most events, waiting for the first as long as ctx allows.
-// It returns [ErrGap] when an event is missing.
+// It returns [ErrGap] when an event is missing. After an error the cursor is of
+// no more use; open another one.
 func (c *Cursor) Next(ctx context.Context, most int) ([]domain.Event, error) {
+	if c.err != nil {
+		return nil, c.err
+	}
 	var events []domain.Event
 	for len(events) < most {
 		opt := jetstream.NextContext(ctx)
@@ -94,10 +106,14 @@ func (c *Cursor) Next(ctx context.Context, most int) ([]domain.Event, error) {
 		case ctx.Err() != nil:
 			return nil, ctx.Err()
 		default:
-			return nil, fmt.Errorf("read log after %d: %w", c.last, err)
+			return nil, unreadable(fmt.Errorf("read log after %d: %w", c.last, err))
 		}
 		e, err := c.event(m)
 		if err != nil {
+			c.err = err
+			if len(events) > 0 {
+				return events, nil
+			}
 			return nil, err
 		}
 		events = append(events, e)
@@ -114,7 +130,7 @@ func (c *Cursor) event(m jetstream.Msg) (domain.Event, error) {
 	// The first event of all need not be 1: the hot log begins where the
 	// archive ends.
 	if c.whole && c.last > 0 && pos != c.last+1 {
-		return domain.Event{}, fmt.Errorf("%w: %d follows %d", ErrGap, pos, c.last)
+		return domain.Event{}, lost(streamEvents, uint64(c.last), uint64(pos))
 	}
 	e, err := c.b.codec.decode(m.Subject(), uint64(pos), m.Data())
 	if err != nil {

@@ -12,7 +12,7 @@ import (
 //
 //	evt.<pp>.<kind>.<tenant>.<id>   a fact; pp is the lane, two digits
 //	tenant.<tenant>.<event>         the journal of tenants
-//	quarantine.<reason>             payloads that belong to nobody
+//	quarantine.<reason>[.part]      payloads that belong to nobody, and parts of large ones
 //	dlq.<kind>.<tenant>.<id>        copies of dead-lettered work
 //	live.<tenant>.<kind…>.<id>      announcements, not stored
 
@@ -22,25 +22,32 @@ func subjectOf(k domain.Key) (string, error) {
 	if !domain.ValidToken(string(k.Tenant)) || !domain.ValidToken(k.ID) {
 		return "", domain.Errorf(domain.Bug, nil, "a key of kind %s does not fit a subject", k.Kind)
 	}
-	switch k.Kind {
-	case domain.KindMessage, domain.KindInbound, domain.KindStatus, domain.KindAccount:
-		return fmt.Sprintf("evt.%02d.%s.%s.%s", domain.Lane(k.Number), k.Kind, k.Tenant, k.ID), nil
+	if !storedKinds[k.Kind] {
+		return "", domain.Errorf(domain.Bug, nil, "no stream holds keys of kind %q", k.Kind)
 	}
-	return "", domain.Errorf(domain.Bug, nil, "no stream holds keys of kind %q", k.Kind)
+	return fmt.Sprintf("evt.%02d.%s.%s.%s", domain.Lane(k.Number), k.Kind, k.Tenant, k.ID), nil
 }
 
 // parseSubject is the inverse of subjectOf, as far as a subject goes: the
 // number is known by its lane only.
 func parseSubject(s string) (lane int, kind domain.Kind, tenant domain.TenantID, id string, err error) {
 	t := strings.Split(s, ".")
-	if len(t) != 5 || t[0] != "evt" || len(t[1]) != 2 {
+	if len(t) != 5 || t[0] != "evt" || !domain.ValidToken(t[3]) || !domain.ValidToken(t[4]) {
 		return 0, "", "", "", fmt.Errorf("subject %q is not of an event", s)
 	}
 	lane, err = strconv.Atoi(t[1])
-	if err != nil || lane < 0 || lane >= domain.Lanes {
+	if err != nil || lane < 0 || lane >= domain.Lanes || t[1] != fmt.Sprintf("%02d", lane) {
 		return 0, "", "", "", fmt.Errorf("subject %q has no such lane", s)
 	}
-	return lane, domain.Kind(t[2]), domain.TenantID(t[3]), t[4], nil
+	if kind = domain.Kind(t[2]); !storedKinds[kind] {
+		return 0, "", "", "", fmt.Errorf("subject %q has no such kind", s)
+	}
+	return lane, kind, domain.TenantID(t[3]), t[4], nil
+}
+
+// storedKinds are the kinds of keys on EVENTS.
+var storedKinds = map[domain.Kind]bool{
+	domain.KindAccount: true, domain.KindInbound: true, domain.KindMessage: true, domain.KindStatus: true,
 }
 
 func laneSubject(lane int) string { return fmt.Sprintf("evt.%02d.%s.>", lane, domain.KindMessage) }
@@ -49,7 +56,8 @@ func tenantSubject(t domain.TenantID, event string) string {
 	return fmt.Sprintf("tenant.%s.%s", t, event)
 }
 
-func quarantineSubject(reason string) string { return "quarantine." + reason }
+func quarantineSubject(reason string) string     { return "quarantine." + reason }
+func quarantinePartSubject(reason string) string { return quarantineSubject(reason) + ".part" }
 
 func deadSubject(kind string, t domain.TenantID, id string) string {
 	return fmt.Sprintf("dlq.%s.%s.%s", kind, t, id)

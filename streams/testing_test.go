@@ -30,8 +30,15 @@ func (r ring) DataKey(t domain.TenantID) ([]byte, bool) { k, ok := r[t]; return 
 
 func newVault(t testing.TB) *vault.Vault {
 	t.Helper()
+	return sealerOf(t, "0123456789abcdef0123456789abcdef")
+}
+
+// sealerOf returns a vault under a master key, with fresh keys for the test
+// tenants.
+func sealerOf(t testing.TB, master string) *vault.Vault {
+	t.Helper()
 	keys := ring{}
-	v, err := vault.New([]byte("0123456789abcdef0123456789abcdef"), keys)
+	v, err := vault.New([]byte(master), keys)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -63,6 +63,7 @@ func streamConfigs(replicas int) []jetstream.StreamConfig {
 	tenants := base(streamTenants, "tenant.>")
 	tenants.Duplicates = duplicateWindow
 	quarantine := base(streamQuarantine, "quarantine.>")
+	quarantine.Duplicates = duplicateWindow
 	quarantine.MaxAge = quarantineAge
 	quarantine.Discard = jetstream.DiscardOld
 	dead := base(streamDead, "dlq.>")

@@ -1,0 +1,103 @@
+package streams_test
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats-server/v2/server"
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/sendlog/sendlog/domain"
+	"github.com/sendlog/sendlog/domain/message"
+	"github.com/sendlog/sendlog/streams"
+)
+
+// BenchmarkAppend is our append beside a plain JetStream publish of the same
+// durability, with the same callers, in the same run.
+func BenchmarkAppend(b *testing.B) {
+	for _, d := range []streams.Durability{streams.Strict, streams.Interval} {
+		for _, callers := range []int{1, 16, 64, 256} {
+			b.Run(fmt.Sprintf("%s/callers=%d", d, callers), func(b *testing.B) {
+				log := oneNode(b, d).Events()
+				raw := plain(b, d == streams.Strict)
+				b.ResetTimer()
+				ours := rate(b, callers, func(int) error {
+					k := message.OutgoingKey(tenantA, number, domain.OutgoingID(tenantA, ""))
+					e, err := domain.NewEvent(k, time.Now(), "bench", &message.SendRequested{Type: "text",
+						SendWords: message.SendWords{To: "+14155550100", Content: []byte(`{"type":"text","text":{"body":"hello"}}`)}})
+					if err == nil {
+						_, err = log.Append(context.Background(), e, domain.First())
+					}
+					return err
+				})
+				base := rate(b, callers, func(i int) error {
+					_, err := raw[i%len(raw)].Publish(context.Background(), "raw."+domain.NewUUID(), make([]byte, 600))
+					return err
+				})
+				b.ReportMetric(ours, "ours/s")
+				b.ReportMetric(base, "raw/s")
+				b.ReportMetric(ours/base, "ratio")
+				b.ReportMetric(0, "ns/op")
+			})
+		}
+	}
+}
+
+func rate(b *testing.B, callers int, fn func(i int) error) float64 {
+	b.Helper()
+	var (
+		next atomic.Int64
+		wg   sync.WaitGroup
+	)
+	began := time.Now()
+	for range callers {
+		wg.Go(func() {
+			for {
+				i := int(next.Add(1))
+				if i > b.N {
+					return
+				}
+				if err := fn(i); err != nil {
+					b.Error(err)
+					return
+				}
+			}
+		})
+	}
+	wg.Wait()
+	return float64(b.N) / time.Since(began).Seconds()
+}
+
+// plain is JetStream without us: the same server, in process, four connections.
+func plain(b *testing.B, always bool) []jetstream.JetStream {
+	b.Helper()
+	s, err := server.NewServer(&server.Options{ServerName: "plain", JetStream: true, StoreDir: b.TempDir(), DontListen: true,
+		NoSigs: true, NoLog: true, SyncInterval: 100 * time.Millisecond, SyncAlways: always})
+	if err != nil {
+		b.Fatal(err)
+	}
+	s.Start()
+	b.Cleanup(func() { s.Shutdown(); s.WaitForShutdown() })
+	var out []jetstream.JetStream
+	for range 4 {
+		nc, err := nats.Connect("", nats.InProcessServer(s))
+		if err != nil {
+			b.Fatal(err)
+		}
+		b.Cleanup(nc.Close)
+		js, err := jetstream.New(nc)
+		if err != nil {
+			b.Fatal(err)
+		}
+		out = append(out, js)
+	}
+	if _, err := out[0].CreateStream(b.Context(), jetstream.StreamConfig{Name: "RAW", Subjects: []string{"raw.>"}}); err != nil {
+		b.Fatal(err)
+	}
+	return out
+}

@@ -1,0 +1,214 @@
+package streams_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/sendlog/sendlog/domain"
+	"github.com/sendlog/sendlog/domain/tenant"
+	"github.com/sendlog/sendlog/streams"
+)
+
+func registered(t *testing.T, n int) domain.Event {
+	t.Helper()
+	e, err := domain.NewEvent(tenant.Key(domain.TenantID(fmt.Sprint("ten_", n))), time.Now(), "admin",
+		&tenant.Registered{Name: fmt.Sprint(n), Number: domain.NumberID(fmt.Sprint(n)), Token: []byte("sealed")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return e
+}
+
+// journalOf appends the first n events of a journal.
+func journalOf(t *testing.T, b *streams.Broker, n int) []domain.Event {
+	t.Helper()
+	events := make([]domain.Event, n)
+	for i := range events {
+		events[i] = registered(t, i)
+		at, err := b.Tenants().Append(t.Context(), events[i], domain.Position(i))
+		if err != nil || at != domain.Position(i+1) {
+			t.Fatalf("event %d is at %d, %v", i, at, err)
+		}
+		events[i].Position = at
+	}
+	return events
+}
+
+// follower is one follower of the journal.
+type follower struct {
+	heard  chan domain.Event
+	caught chan int // how many were heard before it had caught up
+	cancel context.CancelFunc
+	ended  chan error
+}
+
+func follow(t *testing.T, b *streams.Broker) *follower {
+	t.Helper()
+	ctx, cancel := context.WithCancel(t.Context())
+	f := &follower{heard: make(chan domain.Event, 1000), caught: make(chan int, 1000), cancel: cancel, ended: make(chan error, 1)}
+	t.Cleanup(cancel)
+	go func() {
+		f.ended <- b.Tenants().Follow(ctx, func(e domain.Event) error { f.heard <- e; return nil },
+			func() { f.caught <- len(f.heard) })
+	}()
+	return f
+}
+
+func (f *follower) expect(t *testing.T, events ...domain.Event) {
+	t.Helper()
+	for _, want := range events {
+		select {
+		case got := <-f.heard:
+			if fmt.Sprintf("%+v", got) != fmt.Sprintf("%+v", want) {
+				t.Fatalf("heard\n%+v\nwant\n%+v", got, want)
+			}
+		case <-time.After(soon):
+			t.Fatalf("waited in vain for %s", want.ID)
+		}
+	}
+}
+
+// An append that expects another newest event than there is changes nothing;
+// the identical append again answers its first position.
+func TestJournalHasOneOrder(t *testing.T) {
+	t.Parallel()
+	b := oneNode(t, streams.Interval)
+	events := journalOf(t, b, 2)
+	for _, after := range []domain.Position{0, 1, 3} {
+		if _, err := b.Tenants().Append(t.Context(), registered(t, 9), after); !errors.Is(err, domain.ErrConflict) {
+			t.Errorf("after %d: %v, want a conflict", after, err)
+		}
+	}
+	if at, err := b.Tenants().Append(t.Context(), events[0], 0); err != nil || at != 1 {
+		t.Errorf("the first again: %d, %v", at, err)
+	}
+	follow(t, b).expect(t, events...)
+}
+
+// Of many appends at once after one event, one succeeds.
+func TestJournalRace(t *testing.T) {
+	t.Parallel()
+	b := oneNode(t, streams.Strict)
+	var mu sync.Mutex
+	var wg sync.WaitGroup
+	wins := 0
+	for i := range 32 {
+		e := registered(t, i)
+		wg.Go(func() {
+			_, err := b.Tenants().Append(t.Context(), e, 0)
+			mu.Lock()
+			defer mu.Unlock()
+			if err == nil {
+				wins++
+			} else if !errors.Is(err, domain.ErrConflict) {
+				t.Errorf("got %v", err)
+			}
+		})
+	}
+	wg.Wait()
+	if wins != 1 {
+		t.Errorf("%d won", wins)
+	}
+}
+
+// A follower hears every event once, in order, with its whole key; it is told
+// once that it has caught up, after the past and before the future.
+func TestJournalFollow(t *testing.T) {
+	t.Parallel()
+	for _, past := range []int{0, 1, 40} {
+		t.Run(fmt.Sprint(past), func(t *testing.T) {
+			t.Parallel()
+			b := oneNode(t, streams.Interval)
+			events := journalOf(t, b, past)
+			f := follow(t, b)
+			f.expect(t, events...)
+			select {
+			case <-f.caught:
+			case <-time.After(soon):
+				t.Fatal("it never catches up")
+			}
+			next := registered(t, past)
+			var err error
+			if next.Position, err = b.Tenants().Append(t.Context(), next, domain.Position(past)); err != nil {
+				t.Fatal(err)
+			}
+			f.expect(t, next)
+			f.cancel()
+			if err := <-f.ended; !errors.Is(err, context.Canceled) {
+				t.Errorf("it ended with %v", err)
+			}
+			if len(f.caught) != 0 || len(f.heard) != 0 {
+				t.Errorf("caught up %d times more, heard %d events more", len(f.caught), len(f.heard))
+			}
+		})
+	}
+}
+
+// What the follower does not want ends it; what is not of this build, or
+// missing, does too.
+func TestJournalFollowStops(t *testing.T) {
+	t.Parallel()
+	refuse := errors.New("no")
+	for name, test := range map[string]struct {
+		harm  func(*testing.T, *streams.Broker)
+		apply error
+		want  error
+	}{
+		"refused":         {func(*testing.T, *streams.Broker) {}, refuse, refuse},
+		"a missing event": {func(t *testing.T, b *streams.Broker) { remove(t, b, "TENANTS", 2) }, nil, streams.ErrGap},
+		"a version to come": {func(t *testing.T, b *streams.Broker) {
+			put(t, b, "tenant.ten_x.registered", `{"v":2,"tenant":"ten_x"}`)
+		}, nil, nil},
+		"a foreign subject": {func(t *testing.T, b *streams.Broker) {
+			put(t, b, "tenant.ten_x.registered", `{"v":1,"tenant":"ten_y"}`)
+		}, nil, nil},
+		"something unrelated": {func(t *testing.T, b *streams.Broker) { put(t, b, "tenant.ten_x.registered", `hello`) }, nil, nil},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			b := oneNode(t, streams.Interval)
+			journalOf(t, b, 3)
+			test.harm(t, b)
+			err := b.Tenants().Follow(within(t, soon), func(domain.Event) error { return test.apply }, func() {})
+			if err == nil || errors.Is(err, context.DeadlineExceeded) || test.want != nil && !errors.Is(err, test.want) {
+				t.Errorf("it ended with %v", err)
+			}
+		})
+	}
+}
+
+func remove(t *testing.T, b *streams.Broker, name string, seq uint64) {
+	t.Helper()
+	if err := stream(t, b, name).DeleteMsg(t.Context(), seq); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func put(t *testing.T, b *streams.Broker, subject, data string) {
+	t.Helper()
+	if _, err := b.JetStream().Publish(t.Context(), subject, []byte(data)); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// Only what belongs to the journal is appended to it.
+func TestJournalRefuses(t *testing.T) {
+	t.Parallel()
+	b := oneNode(t, streams.Interval)
+	for name, change := range map[string]func(*domain.Event){
+		"an event of a message": func(e *domain.Event) { e.Key = outgoing(number) },
+		"any tenant":            func(e *domain.Event) { e.Key.Tenant = "*" },
+		"no id":                 func(e *domain.Event) { e.Key.ID = "" },
+		"a personal part":       func(e *domain.Event) { e.Personal = []byte(`{}`) },
+	} {
+		e := registered(t, 0)
+		change(&e)
+		if _, err := b.Tenants().Append(t.Context(), e, 0); domain.KindOf(err) != domain.Bug {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
