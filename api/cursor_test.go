@@ -42,7 +42,8 @@ func TestCursorIsBoundAndWhole(t *testing.T) {
 			}
 		}
 	}
-	if testCursors.seal("x") == testCursors.seal("x") {
+	first, second := testCursors.seal("x"), testCursors.seal("x")
+	if first == second {
 		t.Error("two cursors for the same place look the same")
 	}
 	if longest := testCursors.seal(string(make([]byte, maxNext))); len(longest) > maxCursor {

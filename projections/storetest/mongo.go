@@ -25,11 +25,12 @@ func MongoURI(t testing.TB) string {
 	if testing.Short() {
 		t.Skip("-short: left out, it needs a MongoDB (MONGO_URI) or the stand-in, which takes a minute to build")
 	}
-	uri, err := standIn()
+	s, err := standIn()
 	if err != nil {
 		t.Fatalf("start the stand-in for MongoDB: %v", err)
 	}
-	return uri
+	runtime.KeepAlive(s.stdin) // collecting it would close it
+	return s.uri
 }
 
 // MongoDatabase returns a name no other test uses.
@@ -52,37 +53,39 @@ func counter() func() int {
 
 // standIn starts internal/mongowire. It serves until its standard input
 // closes, which the end of this process does, however it ends.
-var standIn = sync.OnceValues(func() (string, error) {
+var standIn = sync.OnceValues(func() (server, error) {
 	_, file, _, _ := runtime.Caller(0)
 	dir := filepath.Join(filepath.Dir(file), "..", "..", "internal", "mongowire")
 	if _, err := os.Stat(dir); err != nil { // built with -trimpath: ask where the module is
 		out, err := exec.Command("go", "list", "-m", "-f", "{{.Dir}}", "github.com/sendlog/sendlog").Output()
 		if err != nil {
-			return "", fmt.Errorf("find the module: %w", err)
+			return server{}, fmt.Errorf("find the module: %w", err)
 		}
 		dir = filepath.Join(strings.TrimSpace(string(out)), "internal", "mongowire")
 	}
 	cmd := exec.Command("go", "run", "-C", dir, "-tags", "ferretdb_no_postgresql", ".")
 	cmd.Env = append(os.Environ(), "GOWORK=off", "GOFLAGS=-buildvcs=false")
 	cmd.Stderr = os.Stderr
-	// The write end stays open, and reachable for the garbage collector, for
-	// as long as the process lives.
-	var err error
-	if stdin, err = cmd.StdinPipe(); err != nil {
-		return "", err
+	stdin, err := cmd.StdinPipe()
+	if err != nil {
+		return server{}, err
 	}
 	stdout, err := cmd.StdoutPipe()
 	if err != nil {
-		return "", err
+		return server{}, err
 	}
 	if err := cmd.Start(); err != nil {
-		return "", err
+		return server{}, err
 	}
 	line, err := bufio.NewReader(stdout).ReadString('\n')
 	if err != nil {
-		return "", fmt.Errorf("read its address: %w", err)
+		return server{}, fmt.Errorf("read its address: %w", err)
 	}
-	return strings.TrimSpace(line), nil
+	return server{strings.TrimSpace(line), stdin}, nil
 })
 
-var stdin io.Closer
+// server is a running stand-in.
+type server struct {
+	uri   string
+	stdin io.Closer // open as long as it is to run
+}
