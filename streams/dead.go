@@ -28,10 +28,11 @@ func (d *Dead) Bury(ctx context.Context, k domain.Key, id string, raw []byte, re
 	m.Header.Set(jetstream.MsgIDHeader, m.Subject)
 	m.Header.Set("Sendlog-Reason", reason)
 	m.Header.Set(jetstream.ExpectedLastSubjSeqHeader, "0")
-	if _, err := d.b.settle(ctx, streamDead, publish{js: d.b.publisher(k.Number), msg: m, meter: d.b.meter}); err != nil && !errors.Is(err, domain.ErrConflict) {
-		return err
+	_, err := d.b.settle(ctx, streamDead, publish{js: d.b.publisher(k.Number), msg: m, meter: d.b.meter})
+	if errors.Is(err, domain.ErrConflict) {
+		return d.b.sync(ctx, streamDead)
 	}
-	return nil
+	return err
 }
 
 // Count returns how many dead letters are kept.

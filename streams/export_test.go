@@ -11,3 +11,19 @@ const (
 	LiveBuffer      = liveBuffer
 	QuarantineChunk = quarantineChunk
 )
+
+// FailSyncs makes every further fsync of this broker fail, as a dying disk
+// does.
+func (b *Broker) FailSyncs(err error) {
+	for _, f := range b.fsyncs {
+		f.mu.Lock()
+		f.failed = err
+		f.mu.Unlock()
+	}
+}
+
+// SyncedBlock returns the file that the group commit of a stream holds for the
+// newest. Call it when nothing is being appended.
+func (b *Broker) SyncedBlock(stream string) string {
+	return b.fsyncs[stream].block.Name()
+}

@@ -65,7 +65,8 @@ func (l *Log) mine(ctx context.Context, subject string, id domain.EventID) (doma
 	return found, l.b.sync(ctx, streamEvents)
 }
 
-// Load implements [domain.Log].
+// Load implements [domain.Log]. What it returns is as durable as an append: a
+// repeated request is answered from it.
 func (l *Log) Load(ctx context.Context, k domain.Key) ([]domain.Event, error) {
 	subject, err := subjectOf(k)
 	if err != nil {
@@ -80,7 +81,10 @@ func (l *Log) Load(ctx context.Context, k domain.Key) ([]domain.Event, error) {
 		events = append(events, e)
 		return nil
 	})
-	return events, err
+	if err != nil || len(events) == 0 {
+		return nil, err
+	}
+	return events, l.b.sync(ctx, streamEvents)
 }
 
 // walk visits the messages of one subject in order, read from the leader.

@@ -101,8 +101,7 @@ func (q *Quarantine) seal(id string, part []byte) ([]byte, error) {
 func (q *Quarantine) put(ctx context.Context, subject, id string, data []byte) (uint64, error) {
 	m := &nats.Msg{Subject: subject, Data: data, Header: nats.Header{}}
 	m.Header.Set(jetstream.MsgIDHeader, id)
-	m.Header.Set(jetstream.ExpectedStreamHeader, streamQuarantine)
-	return publish{js: q.b.js[0], msg: m, meter: q.b.meter}.settle(ctx)
+	return q.b.settle(ctx, streamQuarantine, publish{js: q.b.js[0], msg: m, meter: q.b.meter})
 }
 
 // List returns up to limit kept payloads before a position (0: from the

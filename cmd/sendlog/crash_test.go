@@ -42,6 +42,12 @@ type process struct {
 // spawn starts a process and returns when it takes requests.
 func spawn(t testing.TB, env settings, args ...string) *process {
 	t.Helper()
+	return spawnUntil(t, env, "API", args...)
+}
+
+// spawnUntil starts a process and returns when it has said where a thing is.
+func spawnUntil(t testing.TB, env settings, thing string, args ...string) *process {
+	t.Helper()
 	exe, err := os.Executable()
 	if err != nil {
 		t.Fatal(err)
@@ -63,7 +69,7 @@ func spawn(t testing.TB, env settings, args ...string) *process {
 	ready := make(chan string, 1)
 	go func() {
 		for lines := bufio.NewScanner(io.TeeReader(out, p.said)); lines.Scan(); {
-			if name, value, _ := strings.Cut(strings.TrimSpace(lines.Text()), " "); name == "API" {
+			if name, value, _ := strings.Cut(strings.TrimSpace(lines.Text()), " "); name == thing {
 				ready <- strings.TrimSpace(value)
 			}
 		}

@@ -347,6 +347,15 @@ func (h *house) gauges() {
 		waiting, _ := h.laneSums()
 		return waiting
 	})
+	h.meter.gauge("sendlog_dead_letters_kept", "Copies in the dead-letter stream, redriven ones included.", nil, func() float64 {
+		ctx, cancel := context.WithTimeout(context.Background(), gaugeTimeout) // a scrape brings no context
+		defer cancel()
+		n, err := h.broker.Dead().Count(ctx)
+		if err != nil {
+			return -1
+		}
+		return float64(n)
+	})
 	h.meter.gauge("sendlog_lane_working", "Message events taken and not done.", nil, func() float64 {
 		_, working := h.laneSums()
 		return working

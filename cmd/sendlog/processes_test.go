@@ -1,0 +1,242 @@
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats-server/v2/server"
+	"github.com/nats-io/nats.go"
+
+	"github.com/sendlog/sendlog/domain/message"
+	"github.com/sendlog/sendlog/projections/storetest"
+)
+
+// The house in several processes on a log and a database of their own: one
+// takes requests, one sends and projects; the sender is killed -9 and another
+// takes over; nobody who uses the API notices.
+func TestRolesInSeparateProcesses(t *testing.T) {
+	t.Parallel()
+	natsURL := externalNATS(t)
+	mongoURI := withDatabase(storetest.MongoURI(t), storetest.MongoDatabase(t))
+	pretend, env := meta(t, alone(t).with("NATS_URL", natsURL, "MONGO_URI", mongoURI, "UNKNOWN_WAIT", "5s"), 0)
+	front := spawn(t, env.with("ROLES", "api"), "serve")
+	back := env.with("ROLES", "dispatch,project", "DATA_DIR", t.TempDir())
+	sender := spawnAdmin(t, back)
+	client := &http.Client{Timeout: 30 * time.Second}
+	post := func(path, body string) map[string]any {
+		t.Helper()
+		a, err := request(t.Context(), client, "POST", front.url+path, body, "")
+		if err != nil || a.status >= 300 {
+			t.Fatalf("%s: %d %s %v", path, a.status, a.body, err)
+		}
+		return a.json(t)
+	}
+	tenant := post("/tenants/register", `{"name":"A","phoneNumberId":"106540352242922","accessToken":"EAAtoken"}`)["id"].(string)
+	var ids []string
+	for i := range 60 {
+		ids = append(ids, post("/tenants/"+tenant+"/send", fmt.Sprintf(`{"to":"+1415555%04d","text":"x","idempotency_key":"k%d"}`, i, i))["id"].(string))
+		if i == 30 {
+			sender.kill()
+			sender = spawnAdmin(t, back)
+		}
+	}
+	for _, id := range ids {
+		eventually(t, "message "+id+" to be read", func() bool {
+			a, err := request(t.Context(), client, "GET", front.url+"/tenants/"+tenant+"/messages/"+id, "", "")
+			return err == nil && a.status == 200 && a.json(t)["status"] == message.Read
+		})
+	}
+	for id, n := range pretend.AcceptedByMessage() {
+		if n != 1 {
+			t.Errorf("%s was accepted by Meta %d times", id, n)
+		}
+	}
+}
+
+// spawnAdmin starts a process that has no public listener.
+func spawnAdmin(t testing.TB, env settings) *process {
+	t.Helper()
+	return spawnUntil(t, env, "admin", "serve")
+}
+
+// externalNATS starts a nats-server with JetStream on a loopback port.
+func externalNATS(t testing.TB) string {
+	t.Helper()
+	s, err := server.NewServer(&server.Options{ServerName: "external", Host: "127.0.0.1", Port: server.RANDOM_PORT,
+		JetStream: true, StoreDir: t.TempDir(), NoSigs: true, NoLog: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.Start()
+	t.Cleanup(func() { s.Shutdown(); s.WaitForShutdown() })
+	if !s.ReadyForConnections(30 * time.Second) {
+		t.Fatal("nats-server did not start")
+	}
+	return s.ClientURL()
+}
+
+// A tenant may subscribe to its own live events over NATS with its API key,
+// and to nothing else.
+func TestLiveOverNATS(t *testing.T) {
+	t.Parallel()
+	r := start(t, alone(t).with("NATS_LISTEN", "127.0.0.1:0"), quick)
+	tenant, key := r.register("A", "111111111111111", "mock_a")
+	other, _ := r.register("B", "222222222222222", "mock_b")
+	nc, err := nats.Connect(r.liveURL, nats.UserInfo(tenant, key), nats.MaxReconnects(0))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer nc.Close()
+	sub, err := nc.SubscribeSync("live." + tenant + ".>")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := nc.Flush(); err != nil {
+		t.Fatal(err)
+	}
+	r.want(202, "POST", "/tenants/"+other+"/send", `{"to":"+14155550100","text":"not yours"}`)
+	id := r.want(202, "POST", "/tenants/"+tenant+"/send", `{"to":"+14155550100","text":"yours"}`).json(t)["id"].(string)
+	for {
+		m, err := sub.NextMsg(30 * time.Second)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var e map[string]any
+		if err := json.Unmarshal(m.Data, &e); err != nil {
+			t.Fatal(err)
+		}
+		if e["subject"] != id || e["specversion"] != "1.0" || e["source"] != "/tenants/"+tenant {
+			t.Errorf("event %v", e)
+		}
+		if e["type"] == "message.read" {
+			break
+		}
+	}
+	if _, err := nats.Connect(r.liveURL, nats.UserInfo(tenant, "sl_live_wrong"), nats.MaxReconnects(0)); err == nil {
+		t.Error("a wrong key was let in")
+	}
+}
+
+// The subcommands are clients of the running server.
+func TestSubcommands(t *testing.T) {
+	t.Parallel()
+	env := alone(t).with("ADMIN_KEY", "an admin key of length")
+	admin := "127.0.0.1:" + freePort(t)
+	p := spawn(t, env.with("ADMIN_ADDR", admin), "serve")
+	mine := settings{"SENDLOG_URL": "http://" + admin, "SENDLOG_KEY": "an admin key of length"}
+	client := &http.Client{Timeout: 10 * time.Second}
+	a, err := request(t.Context(), client, "POST", p.url+"/tenants/register", `{"name":"Acme","phoneNumberId":"1","accessToken":"mock_x"}`, env["ADMIN_KEY"])
+	if err != nil || a.status != 201 {
+		t.Fatalf("register: %d %s %v", a.status, a.body, err)
+	}
+	tenant := a.json(t)["id"].(string)
+
+	tail := binary(t, mine, "tail", tenant)
+	out, err := tail.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := tail.Start(); err != nil {
+		t.Fatal(err)
+	}
+	seen := make(chan string, 1)
+	go func() {
+		for lines := bufio.NewScanner(out); lines.Scan(); {
+			select {
+			case seen <- lines.Text():
+			default:
+			}
+		}
+	}()
+	for _, c := range []struct {
+		args []string
+		want string // in the output
+		fail bool
+	}{
+		{args: []string{"tenants"}, want: "Acme"},
+		{args: []string{"send", tenant, "+14155550100", "hello", "--key", "k"}, want: "queued"},
+		{args: []string{"send", tenant, "nobody", "hello"}, want: "/to is not a phone number", fail: true},
+		{args: []string{"send", "ten_nobody", "+14155550100", "hello"}, want: "sendlog: ", fail: true},
+		{args: []string{"dlq", "list"}, want: "MESSAGE"},
+		{args: []string{"dlq", "redrive", "msg_nobody"}, want: "not among the dead letters"},
+		{args: []string{"dlq", "redrive"}, want: "exactly one of", fail: true},
+		{args: []string{"rebuild", "all"}, want: "rebuilt from"},
+		{args: []string{"rebuild", "cooks"}, want: "must be one of", fail: true},
+		{args: []string{"version"}, want: "\n"},
+		{args: []string{"cook"}, want: "unknown command", fail: true},
+	} {
+		text, err := binary(t, mine, c.args...).CombinedOutput()
+		if (err != nil) != c.fail || !strings.Contains(string(text), c.want) {
+			t.Errorf("sendlog %s: %v\n%s", strings.Join(c.args, " "), err, text)
+		}
+	}
+	// The tail may have subscribed after the first message: send until it sees one.
+	eventually(t, "tail to show an event", func() bool {
+		_, _ = binary(t, mine, "send", tenant, "+14155550100", "again").CombinedOutput()
+		select {
+		case line := <-seen:
+			return strings.Contains(line, `"type":"message.`)
+		default:
+			return false
+		}
+	})
+	text, err := binary(t, mine.with("SENDLOG_KEY", ""), "tenants").CombinedOutput()
+	if err == nil || !bytes.Contains(text, []byte("SENDLOG_KEY")) {
+		t.Errorf("without a key: %v\n%s", err, text)
+	}
+	text, err = binary(t, mine.with("SENDLOG_URL", "http://127.0.0.1:9"), "tenants").CombinedOutput()
+	if err == nil || !bytes.Contains(text, []byte("no sendlog answers at http://127.0.0.1:9")) {
+		t.Errorf("without a server: %v\n%s", err, text)
+	}
+	_ = tail.Process.Kill()
+	_ = tail.Wait()
+}
+
+// sendlog dev is a system that works: its demo tenant's message is read, and
+// what it had not been told before it was killed it is told after the restart.
+func TestDev(t *testing.T) {
+	t.Parallel()
+	env := alone(t).with("PORT", freePort(t), "ADMIN_ADDR", "127.0.0.1:"+freePort(t))
+	p := spawn(t, env, "dev", "--meta-addr", "127.0.0.1:0")
+	client := &http.Client{Timeout: 10 * time.Second}
+	var demo string
+	eventually(t, "the demo tenant to be named", func() bool {
+		_, rest, ok := strings.Cut(p.said.String(), "demo tenant")
+		if ok {
+			demo, _, _ = strings.Cut(strings.TrimSpace(rest), "\n")
+		}
+		return ok && demo != ""
+	})
+	send := func(key string) string {
+		a, err := request(t.Context(), client, "POST", p.url+"/tenants/"+demo+"/send", `{"to":"+14155550100","text":"Hello","idempotency_key":"`+key+`"}`, "")
+		if err != nil || a.status != 202 {
+			t.Fatalf("send: %d %s %v", a.status, a.body, err)
+		}
+		return a.json(t)["id"].(string)
+	}
+	status := func(id string) any {
+		a, err := request(context.Background(), client, "GET", p.url+"/tenants/"+demo+"/messages/"+id, "", "")
+		if err != nil || a.status != 200 {
+			return nil
+		}
+		return a.json(t)["status"]
+	}
+	first := send("demo-1")
+	eventually(t, "the message to be accepted", func() bool { s := status(first); return s != nil && s != message.Queued })
+	p.kill()
+	p = spawn(t, env, "dev", "--meta-addr", "127.0.0.1:0")
+	if again := send("demo-1"); again != first {
+		t.Errorf("after the restart the key gave %s, before %s", again, first)
+	}
+	eventually(t, "the message to be read", func() bool { return status(first) == message.Read })
+	if err := p.interrupt(); err != nil {
+		t.Errorf("Ctrl-C: %v", err)
+	}
+}
