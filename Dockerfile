@@ -26,7 +26,9 @@ RUN --mount=type=cache,target=/go/build --mount=type=cache,target=/go/pkg/mod \
     go build -trimpath -ldflags "-s -w -X main.version=${VERSION}" -o /out/sendlog ./cmd/sendlog \
     && mkdir /out/data
 
-FROM gcr.io/distroless/static-debian13:nonroot AS final
+FROM scratch AS final
+# To tell Meta from somebody else.
+COPY --from=base /etc/ssl/certs/ca-certificates.crt /etc/ssl/certs/ca-certificates.crt
 COPY --from=build /out/sendlog /sendlog
 # The root may be mounted read-only: /data is the only place written to.
 COPY --from=build --chown=65532:65532 /out/data /data
