@@ -66,12 +66,17 @@ func start(t testing.TB, env settings, policy dispatch.Policy) *running {
 	if err != nil {
 		t.Fatal(err)
 	}
+	return startConfig(t, c, policy)
+}
+
+func startConfig(t testing.TB, c config, policy dispatch.Policy) *running {
+	t.Helper()
 	log := &lockedBuffer{}
 	h, err := openHouse(t.Context(), c, policy, slog.New(slog.NewJSONHandler(log, &slog.HandlerOptions{Level: slog.LevelDebug})))
 	if err != nil {
 		t.Fatal(err)
 	}
-	r := &running{house: h, t: t, log: log, url: "http://" + h.publicAddr, key: env["ADMIN_KEY"],
+	r := &running{house: h, t: t, log: log, url: "http://" + h.publicAddr, key: c.AdminKey,
 		http: &http.Client{Timeout: 60 * time.Second, Transport: &http.Transport{MaxIdleConnsPerHost: 256}}}
 	t.Cleanup(r.stop)
 	return r
