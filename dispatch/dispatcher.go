@@ -131,8 +131,12 @@ func (l *lane) holdAll(ctx context.Context) error {
 
 // take accepts one delivery; it does not block.
 func (l *lane) take(v Delivery) {
-	if v.Err != nil {
-		l.reject(v)
+	switch {
+	case v.Err == nil:
+	case domain.KindOf(v.Err) == domain.Unavailable: // not now: it comes again after the ack wait
+		return
+	default:
+		l.d.working.Go(func() { l.reject(v, v.Err) })
 		return
 	}
 	switch v.Event.Type {
@@ -173,12 +177,17 @@ func chainOf(e domain.Event) string {
 func (l *lane) work(j *job) {
 	defer l.d.working.Done()
 	for j != nil {
-		if err := l.d.pursue(l.stop, l.calls, j); err == nil {
+		err := l.d.pursue(l.stop, l.calls, j)
+		if err != nil && l.stop.Err() == nil {
+			l.d.Logger.Error("dispatch: message cannot be worked", "tenant", j.key.Tenant, "message_id", j.key.ID,
+				"position", uint64(j.event.Position), "error_kind", string(domain.KindOf(err)), "error", err.Error())
+			err = l.d.abandon(l.stop, l.calls, j)
+		}
+		switch {
+		case err == nil:
 			l.finish(j.latest())
-		} else if l.stop.Err() == nil {
-			l.d.Logger.Error("dispatch: message left alone", "tenant", j.key.Tenant, "message_id", j.key.ID,
-				"position", uint64(j.event.Position), "error_kind", domain.KindOf(err), "error", err.Error())
-			l.bury(j.latest(), "undeliverable")
+		case l.stop.Err() == nil: // not even that: keep it out of the lane's way
+			l.reject(j.latest(), err)
 		}
 		j = l.next(j)
 	}
@@ -210,19 +219,25 @@ func (l *lane) finish(v Delivery) {
 	}
 }
 
-// reject sends what cannot be read to the dead letters, so that the lane goes
-// on without it.
-func (l *lane) reject(v Delivery) {
+// reject dead-letters what cannot be read, so that its tenant sees it and the
+// lane goes on without it. When the log does not take that, it comes again
+// after the ack wait.
+func (l *lane) reject(v Delivery, cause error) {
+	const reason = "unreadable"
 	l.d.Logger.Error("dispatch: event cannot be read", "tenant", v.Event.Key.Tenant, "message_id", v.Event.Key.ID,
-		"position", uint64(v.Event.Position), "error", v.Err.Error())
-	l.bury(v, "unreadable")
-}
-
-func (l *lane) bury(v Delivery, reason string) {
+		"position", uint64(v.Event.Position), "error", cause.Error())
 	ctx, cancel := context.WithTimeout(l.calls, domain.AppendTimeout)
 	defer cancel()
 	if err := l.d.Graveyard.Bury(ctx, v.Event.Key, v.Event.Key.ID+"-"+reason, v.Raw, reason); err != nil {
-		return // not rejected either: it comes again after the ack wait
+		return
+	}
+	e, err := domain.NewEvent(v.Event.Key, l.d.Clock.Now(), actor, &message.SendDeadLettered{Reason: reason})
+	if err != nil {
+		return
+	}
+	// A conflict says that the message went on after this event.
+	if _, err := l.d.Log.Append(ctx, e, domain.After(v.Event.Position)); err != nil && !errors.Is(err, domain.ErrConflict) {
+		return
 	}
 	l.d.Meter.Add(domain.DeadLettered, 1, reason)
 	if err := v.Reject(reason); err != nil {

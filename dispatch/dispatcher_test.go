@@ -263,11 +263,21 @@ func TestUnreadableEventIsRejected(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	l := &lane{d: w.d, stop: t.Context(), calls: t.Context(), held: map[domain.Position]*job{}, chains: map[string][]*job{}}
-	v := w.work.delivery(domain.Event{Position: 7, Key: message.OutgoingKey(tenantA, number, "msg_x")})
+	k := w.request("+14155550100", "hello")
+	v := w.work.delivery(domain.Event{Position: 1, Key: k})
 	v.Err = errors.New("no such version")
 	l.take(v)
-	if got := w.graves.buried(); !slices.Equal(got, []string{"msg_x-unreadable unreadable"}) || w.work.rejected[7] != "unreadable" {
+	w.d.working.Wait()
+	if got := w.graves.buried(); !slices.Equal(got, []string{k.ID + "-unreadable unreadable"}) || w.work.rejected[1] != "unreadable" {
 		t.Errorf("buried %v, rejected %v", got, w.work.rejected)
+	}
+	wantTypes(t, w, k, "SendRequested", "SendDeadLettered") // its tenant sees it, and it can be redriven
+	v = w.work.delivery(domain.Event{Position: 2, Key: k})
+	v.Err = domain.Errorf(domain.Unavailable, nil, "no data key yet")
+	l.take(v)
+	w.d.working.Wait()
+	if w.work.isDone(2) {
+		t.Error("an event whose key may still come was given up")
 	}
 }
 
@@ -278,12 +288,12 @@ func TestPolicyWait(t *testing.T) {
 	p := Policy{FirstWait: time.Second, MostWait: 10 * time.Second}.withDefaults()
 	for n, most := range []time.Duration{time.Second, 2 * time.Second, 4 * time.Second, 8 * time.Second, 10 * time.Second, 10 * time.Second} {
 		for range 100 {
-			if d := p.wait(n+1, 0); d < most/2 || d > most {
+			if d := p.wait(n+1, cloudapi.Outcome{Code: 130429}); d < most/2 || d > most {
 				t.Fatalf("wait %d is %s, want %s to %s", n+1, d, most/2, most)
 			}
 		}
 	}
-	if d := p.wait(1, time.Minute); d != time.Minute {
+	if d := p.wait(1, cloudapi.Outcome{Code: 130429, Wait: time.Minute}); d != time.Minute {
 		t.Errorf("the provider said a minute, we wait %s", d)
 	}
 }

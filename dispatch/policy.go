@@ -4,7 +4,9 @@ import (
 	"math/rand/v2"
 	"time"
 
+	"github.com/sendlog/sendlog/dispatch/cloudapi"
 	"github.com/sendlog/sendlog/domain"
+	"github.com/sendlog/sendlog/domain/message"
 )
 
 // Policy says how often and how patiently a message is tried. The zero value
@@ -13,9 +15,16 @@ type Policy struct {
 	MaxAttempts int           // default [domain.MaxAttempts]
 	FirstWait   time.Duration // before the second attempt, default 1 s; doubled for each further one
 	MostWait    time.Duration // default 5 min
-	UnknownWait time.Duration // default [domain.UnknownWait]
-	Calls       int           // concurrent calls of this process, default 512
-	Drain       time.Duration // how long running calls may finish when stopping, default 35 s: a call takes 30 s at most
+	// UnreachableWait takes the place of FirstWait when the provider could not
+	// be reached at all, default 15 s: an outage of minutes must not use up
+	// the attempts.
+	UnreachableWait time.Duration
+	UnknownWait     time.Duration // default [domain.UnknownWait]
+	// Patience is how long another process may be in the middle of a call: 0
+	// when there can be no other, else more than a call takes.
+	Patience time.Duration
+	Calls    int           // concurrent calls of this process, default 512
+	Drain    time.Duration // how long running calls may finish when stopping, default 35 s: a call takes 30 s at most
 }
 
 func (p Policy) withDefaults() Policy {
@@ -31,6 +40,9 @@ func (p Policy) withDefaults() Policy {
 	if p.UnknownWait <= 0 {
 		p.UnknownWait = domain.UnknownWait
 	}
+	if p.UnreachableWait <= 0 {
+		p.UnreachableWait = 15 * time.Second
+	}
 	if p.Calls <= 0 {
 		p.Calls = 512
 	}
@@ -40,15 +52,23 @@ func (p Policy) withDefaults() Policy {
 	return p
 }
 
+// rules is what the domain needs to know of it.
+func (p Policy) rules() message.Rules {
+	return message.Rules{MaxAttempts: p.MaxAttempts, UnknownWait: p.UnknownWait, Patience: p.Patience}
+}
+
 // wait is how long to wait after refusal number n (1 or more) since the
 // request or redrive: exponential with jitter over its upper half, and never
 // less than the provider's own word.
-func (p Policy) wait(n int, said time.Duration) time.Duration {
+func (p Policy) wait(n int, o cloudapi.Outcome) time.Duration {
 	d := p.FirstWait
+	if o.Code == 0 && o.Class == cloudapi.Retry {
+		d = p.UnreachableWait
+	}
 	for i := 1; i < n && d < p.MostWait; i++ {
 		d *= 2
 	}
 	d = min(d, p.MostWait)
 	d = d/2 + time.Duration(rand.Int64N(int64(d/2)+1))
-	return max(d, said)
+	return max(d, o.Wait)
 }

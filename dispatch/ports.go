@@ -32,6 +32,9 @@ type Facts interface {
 	// Follow calls fn with every event of a key after a position, oldest
 	// first, until ctx ends or fn returns an error.
 	Follow(ctx context.Context, k domain.Key, after domain.Position, fn func(domain.Event) error) error
+	// Last returns the position of the newest event of a key, 0 when there is
+	// none.
+	Last(ctx context.Context, k domain.Key) (domain.Position, error)
 }
 
 // Graveyard keeps copies of work that will not be tried again by itself.

@@ -29,47 +29,25 @@ type pursuit struct {
 }
 
 // pursue brings one message as far as it goes. It returns nil when nothing is
-// left to do, and the stop context's error when it was interrupted.
+// left to do, and the stop context's error when it was interrupted; then the
+// message comes again. Any other error means that this build cannot work it.
 func (d *Dispatcher) pursue(stop, calls context.Context, j *job) error {
 	p := &pursuit{d: d, job: j, key: j.key, stop: stop, calls: calls}
-	if err := p.begin(); err != nil {
-		return err
-	}
-	for stop.Err() == nil {
-		done, err := p.step()
-		switch {
-		case done:
+	err := p.begin()
+	for err == nil && stop.Err() == nil {
+		var done bool
+		if done, err = p.step(); done {
 			return nil
-		case err == nil:
-		case stop.Err() != nil:
-			return stop.Err()
-		case errors.Is(err, domain.ErrConflict):
+		}
+		if errors.Is(err, domain.ErrConflict) {
 			d.Meter.Add(domain.FenceLost, 1)
-			err = p.load()
-			if err == nil {
-				continue
-			}
-			fallthrough
-		case domain.KindOf(err) == domain.Unavailable:
-			if err := d.Clock.Sleep(stop, logRetry); err != nil {
-				return err
-			}
-		default:
-			return p.abandon(err)
+			err = p.load(stop)
 		}
 	}
-	return stop.Err()
-}
-
-// abandon dead-letters a message that this build cannot work, so that its
-// tenant sees it and an operator can redrive it once the cause is mended.
-func (p *pursuit) abandon(cause error) error {
-	p.d.Logger.Error("dispatch: message cannot be worked", "tenant", p.key.Tenant, "message_id", p.key.ID,
-		"position", uint64(p.job.event.Position), "error_kind", string(domain.KindOf(cause)), "error", cause.Error())
-	if err := p.load(); err != nil {
-		return err
+	if stop.Err() != nil {
+		return stop.Err()
 	}
-	return p.giveUp(message.Step{Do: message.GiveUp, Reason: "undeliverable"})
+	return err
 }
 
 // begin guesses that a request is untouched, which is nearly always so and
@@ -78,38 +56,70 @@ func (p *pursuit) begin() error {
 	if p.job.event.Type == message.TypeSendRequested {
 		return p.state.Apply(p.job.event)
 	}
+	return p.load(p.stop)
+}
+
+// load folds the message from the log, asking until the log answers.
+func (p *pursuit) load(ctx context.Context) error {
+	return p.persist(ctx, func() error {
+		events, err := p.d.Log.Load(ctx, p.key)
+		if err == nil {
+			p.state, err = message.Fold(events)
+		}
+		return err
+	})
+}
+
+// persist asks the log until it answers: that it is away is no answer and no
+// outcome. It returns the context's error when that ends first.
+func (p *pursuit) persist(ctx context.Context, ask func() error) error {
 	for {
-		err := p.load()
+		err := ask()
 		if err == nil || domain.KindOf(err) != domain.Unavailable {
 			return err
 		}
-		if err := p.d.Clock.Sleep(p.stop, logRetry); err != nil {
+		if err := p.d.Clock.Sleep(ctx, logRetry); err != nil {
 			return err
 		}
 	}
 }
 
-// load folds the message from the log.
-func (p *pursuit) load() error {
-	ctx, cancel := context.WithTimeout(p.calls, domain.AppendTimeout)
-	defer cancel()
-	events, err := p.d.Log.Load(ctx, p.key)
+// append records a fact after the last event this worker has seen, and folds
+// it. Asking again repeats the identical append, so that it is recorded once
+// even when the answer to the first try was lost.
+func (p *pursuit) append(ctx context.Context, f domain.Fact) error {
+	e, err := domain.NewEvent(p.key, p.d.Clock.Now(), actor, f)
 	if err != nil {
 		return err
 	}
-	p.state, err = message.Fold(events)
-	return err
+	e.Causation, e.Correlation, e.Trace = p.job.event.ID, p.key.ID, p.job.event.Trace
+	err = p.persist(ctx, func() (err error) {
+		e.Position, err = p.d.Log.Append(ctx, e, domain.After(p.state.Last))
+		return err
+	})
+	if err != nil {
+		return fmt.Errorf("record %s: %w", e.Type, err)
+	}
+	return p.state.Apply(e)
 }
 
 // step does the next thing the recorded facts ask for.
 func (p *pursuit) step() (done bool, err error) {
-	next := p.state.Next(p.d.Policy.MaxAttempts, p.d.Policy.UnknownWait)
-	switch next.Do {
-	case message.Nothing:
+	next := p.state.Next(p.d.Policy.rules())
+	if next.Do == message.Nothing {
 		return true, nil
+	}
+	if since, doubtful := p.state.DoubtfulSince(); doubtful {
+		proven, err := p.reconcile(since, next)
+		if proven || err != nil {
+			return false, err
+		}
+	} else if err := p.d.Clock.Sleep(p.stop, next.NotBefore.Sub(p.d.Clock.Now())); err != nil {
+		return false, err
+	}
+	switch next.Do {
 	case message.Doubt:
-		// Whoever opened this attempt is not us: we record outcomes ourselves.
-		return false, p.append(p.stop, &message.OutcomeUnknown{Attempt: next.Attempt, Reason: "the process that called ended"})
+		return false, p.append(p.stop, &message.OutcomeUnknown{Attempt: next.Attempt, Reason: "no outcome was recorded"})
 	case message.GiveUp:
 		return false, p.giveUp(next)
 	case message.Attempt:
@@ -118,12 +128,36 @@ func (p *pursuit) step() (done bool, err error) {
 	return false, domain.Errorf(domain.Bug, nil, "no such step %d", next.Do)
 }
 
-// attempt waits until the attempt is due, records it, calls, and records what
-// came of it.
-func (p *pursuit) attempt(next message.Step) error {
-	if settled, err := p.wait(next); settled || err != nil {
-		return err
+// reconcile waits until a step is due, and records a proof as soon as the
+// provider reports on an attempt whose outcome nobody knows. It returns false
+// only after it has looked at every status in the log.
+func (p *pursuit) reconcile(since domain.Position, next message.Step) (proven bool, err error) {
+	q := p.d.reconcile.ask(p.key, since)
+	defer q.close()
+	ctx, cancel := context.WithCancel(p.stop)
+	defer cancel()
+	go func() {
+		defer cancel()
+		_ = p.d.Clock.Sleep(ctx, next.NotBefore.Sub(p.d.Clock.Now())) // either way the wait is over
+	}()
+	status, proven := q.wait(ctx)
+	if p.stop.Err() != nil {
+		return false, p.stop.Err()
 	}
+	if !proven {
+		err := p.persist(p.stop, func() (err error) {
+			status, proven, err = q.settle(p.stop)
+			return err
+		})
+		if err != nil || !proven {
+			return false, err
+		}
+	}
+	return true, p.append(p.stop, status.Proof())
+}
+
+// attempt records an attempt, calls, and records what came of it.
+func (p *pursuit) attempt(next message.Step) error {
 	token, err := p.d.Tokens.Token(p.key.Number)
 	if err != nil {
 		return err
@@ -147,7 +181,24 @@ func (p *pursuit) attempt(next message.Step) error {
 		Message: domain.MessageID(p.key.ID), Attempt: next.Attempt,
 	})
 	p.d.Meter.Observe(domain.AttemptSeconds, p.d.Clock.Now().Sub(start).Seconds())
-	return p.conclude(p.outcome(next.Attempt, outcome))
+	return p.conclude(next.Attempt, outcome)
+}
+
+// conclude records an outcome we know. It does not let go before the log has
+// it, or the drain is over: a lost outcome would be an unknown one.
+func (p *pursuit) conclude(n int, o cloudapi.Outcome) error {
+	f := p.outcome(n, o)
+	for {
+		err := p.append(p.calls, f)
+		if !errors.Is(err, domain.ErrConflict) {
+			return err
+		}
+		// Somebody doubted this attempt, or a status proved it. Our knowledge
+		// is newer than a doubt and no contradiction to a proof.
+		if err := p.load(p.calls); err != nil {
+			return err
+		}
+	}
 }
 
 // outcome puts the provider's answer into a fact.
@@ -161,7 +212,7 @@ func (p *pursuit) outcome(n int, o cloudapi.Outcome) domain.Fact {
 		f := &message.SendRefused{Attempt: n, Code: o.Code, Class: string(o.Class), Reason: o.Reason,
 			Retry: o.Retry, TraceID: o.TraceID, Provider: message.Provider{Raw: o.Raw}}
 		if f.Retry {
-			f.Wait = p.d.Policy.wait(p.state.Budget, o.Wait)
+			f.Wait = p.d.Policy.wait(p.state.Budget, o)
 		}
 		return f
 	default:
@@ -169,82 +220,48 @@ func (p *pursuit) outcome(n int, o cloudapi.Outcome) domain.Fact {
 	}
 }
 
-// conclude records an outcome we know. It does not let go before the log has
-// it, or the drain is over: a lost outcome would be an unknown one.
-func (p *pursuit) conclude(f domain.Fact) error {
-	for {
-		err := p.append(p.calls, f)
-		if errors.Is(err, domain.ErrConflict) {
-			// Somebody doubted this attempt, or a status proved it. Our
-			// knowledge is newer than a doubt and no contradiction to a proof.
-			if err = p.load(); err == nil {
-				continue
-			}
-		}
-		if err == nil || domain.KindOf(err) != domain.Unavailable {
-			return err
-		}
-		if err := p.d.Clock.Sleep(p.calls, logRetry); err != nil {
-			return err
-		}
-	}
-}
-
 // giveUp keeps a copy of the message and ends it.
 func (p *pursuit) giveUp(next message.Step) error {
-	if settled, err := p.wait(next); settled || err != nil {
-		return err
-	}
 	f := &message.SendDeadLettered{Attempts: p.state.Attempt, Reason: next.Reason}
 	if r := p.state.Refused; r != nil {
 		f.Code, f.Detail = r.Code, r.Reason
 	}
-	if err := p.d.Graveyard.Bury(p.calls, p.key, p.key.ID, p.job.latest().Raw, next.Reason); err != nil {
+	err := p.persist(p.stop, func() error {
+		return p.d.Graveyard.Bury(p.stop, p.key, p.key.ID, p.job.latest().Raw, next.Reason)
+	})
+	if err != nil {
 		return err
 	}
 	if err := p.append(p.stop, f); err != nil {
 		return err
 	}
 	p.d.Meter.Add(domain.DeadLettered, 1, next.Reason)
+	p.d.Logger.Warn("dispatch: message dead-lettered", "tenant", p.key.Tenant, "message_id", p.key.ID,
+		"attempt", f.Attempts, "reason", f.Reason, "code", f.Code)
 	return nil
 }
 
-// wait waits until a step is due. While an outcome is unknown it listens for a
-// status that proves it; settled then says that there is a new state to look at.
-func (p *pursuit) wait(next message.Step) (settled bool, err error) {
-	due := next.NotBefore.Sub(p.d.Clock.Now())
-	if due <= 0 {
-		return false, nil
+// abandon dead-letters a message that this build cannot work, so that its
+// tenant sees it and an operator can redrive it once the cause is mended. It
+// leaves alone what is finished, and what may have been sent.
+func (d *Dispatcher) abandon(stop, calls context.Context, j *job) error {
+	p := &pursuit{d: d, job: j, key: j.key, stop: stop, calls: calls}
+	for {
+		if err := p.load(stop); err != nil {
+			return err
+		}
+		next := p.state.Next(d.Policy.rules())
+		var err error
+		switch {
+		case next.Do == message.Nothing:
+			return nil
+		case next.Do == message.Doubt:
+			err = p.append(stop, &message.OutcomeUnknown{Attempt: next.Attempt, Reason: "no outcome was recorded"})
+		default:
+			err = p.giveUp(message.Step{Do: message.GiveUp, Reason: "undeliverable"})
+		}
+		if err != nil && !errors.Is(err, domain.ErrConflict) {
+			return err
+		}
 	}
-	if !p.state.Unknown {
-		return false, p.d.Clock.Sleep(p.stop, due)
-	}
-	ctx, cancel := context.WithCancel(p.stop)
-	defer cancel()
-	proof := p.d.reconcile.watch(ctx, p.key, p.state.Since)
-	go func() {
-		defer cancel()
-		_ = p.d.Clock.Sleep(ctx, due) // either way the wait is over
-	}()
-	select {
-	case status := <-proof:
-		return true, p.append(p.stop, &message.SendAccepted{Attempt: status.Attempt, Via: "status",
-			AcceptNames: message.AcceptNames{Wamid: status.Wamid, WaID: status.Person.Phone}})
-	case <-ctx.Done():
-		return false, p.stop.Err()
-	}
-}
-
-// append records a fact after the last event this worker has seen, and folds
-// it.
-func (p *pursuit) append(ctx context.Context, f domain.Fact) error {
-	e, err := domain.NewEvent(p.key, p.d.Clock.Now(), actor, f)
-	if err != nil {
-		return err
-	}
-	e.Causation, e.Correlation, e.Trace = p.job.event.ID, p.key.ID, p.job.event.Trace
-	if e.Position, err = p.d.Log.Append(ctx, e, domain.After(p.state.Last)); err != nil {
-		return fmt.Errorf("record %s: %w", e.Type, err)
-	}
-	return p.state.Apply(e)
 }

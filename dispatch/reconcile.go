@@ -3,6 +3,7 @@ package dispatch
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"sync"
 
@@ -10,8 +11,14 @@ import (
 	"github.com/sendlog/sendlog/domain/message"
 )
 
-// reconciler finds statuses that prove attempts whose answer was lost. It
-// follows the statuses of a number only while somebody waits for one there.
+// maxSeen bounds the statuses one follower remembers (messages). Past it the
+// memory begins anew, and who asks about earlier ones makes it read again.
+const maxSeen = 100_000
+
+// reconciler finds statuses that prove attempts whose answer was lost. For
+// every number somebody asks about it has one follower, which reads the
+// number's statuses once on behalf of all who ask, and ends with the last of
+// them.
 type reconciler struct {
 	facts  Facts
 	logger *slog.Logger
@@ -20,61 +27,89 @@ type reconciler struct {
 	numbers map[domain.Key]*follower // by status key
 }
 
-// follower reads the statuses of one number on behalf of all who wait.
+// follower remembers the first status of each of our messages in the part of
+// the log it has read: after from, up to at.
 type follower struct {
-	from    domain.Position
-	cancel  context.CancelFunc
-	waiting map[domain.MessageID]waiter
-}
-
-type waiter struct {
-	since domain.Position
-	proof chan message.StatusReceived
+	asking int // inquiries that use it
+	from   domain.Position
+	at     domain.Position
+	seen   map[domain.MessageID]message.StatusReceived
+	moved  chan struct{} // closed and replaced at every change
+	stop   context.CancelFunc
+	err    error // why it reads no more; nil while it does
 }
 
 func newReconciler(f Facts, l *slog.Logger) *reconciler {
 	return &reconciler{facts: f, logger: l, numbers: map[domain.Key]*follower{}}
 }
 
-// watch returns a channel that receives the first status of a message recorded
-// after a position, if one comes before ctx ends. Each message has one worker,
-// so one watch.
-func (r *reconciler) watch(ctx context.Context, k domain.Key, since domain.Position) <-chan message.StatusReceived {
-	number := message.StatusKey(k.Tenant, k.Number)
-	id := domain.MessageID(k.ID)
-	w := waiter{since: since, proof: make(chan message.StatusReceived, 1)}
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	f := r.numbers[number]
-	if f == nil {
-		f = &follower{waiting: map[domain.MessageID]waiter{}}
-		r.numbers[number] = f
-	}
-	f.waiting[id] = w
-	if f.cancel == nil || since < f.from {
-		r.restart(number, f)
-	}
-	context.AfterFunc(ctx, func() { r.forget(number, id, w) })
-	return w.proof
+// inquiry is one message's question: did the provider report on it after a
+// position?
+type inquiry struct {
+	r      *reconciler
+	number domain.Key
+	id     domain.MessageID
+	since  domain.Position
 }
 
-// restart makes a follower read from the earliest position anybody waits for.
-// The caller holds the lock.
-func (r *reconciler) restart(number domain.Key, f *follower) {
-	if f.cancel != nil {
-		f.cancel()
+// ask begins an inquiry; close ends it.
+func (r *reconciler) ask(k domain.Key, since domain.Position) *inquiry {
+	q := &inquiry{r: r, number: message.StatusKey(k.Tenant, k.Number), id: domain.MessageID(k.ID), since: since}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	f := r.numbers[q.number]
+	if f == nil {
+		f = &follower{moved: make(chan struct{})}
+		r.numbers[q.number] = f
 	}
-	first := true
-	for _, w := range f.waiting {
-		if first || w.since < f.from {
-			f.from, first = w.since, false
-		}
+	f.asking++
+	return q
+}
+
+func (q *inquiry) close() {
+	r := q.r
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	f := r.numbers[q.number]
+	if f.asking--; f.asking > 0 {
+		return
 	}
-	// It serves many waiters, each with its own context; it ends when the last
-	// of them leaves.
-	ctx, cancel := context.WithCancel(context.Background())
-	f.cancel = cancel
-	go r.follow(ctx, number, f, f.from)
+	if f.stop != nil {
+		f.stop()
+	}
+	delete(r.numbers, q.number)
+}
+
+// look returns the status if one has been read, how far the reading is, and a
+// channel that closes when there is more to look at. It starts the reading, or
+// starts it again when it began too late. That it broke off is told once.
+func (q *inquiry) look() (status message.StatusReceived, proven bool, at domain.Position, moved <-chan struct{}, err error) {
+	r := q.r
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	f := r.numbers[q.number]
+	if f.err != nil {
+		err, f.err, f.stop = f.err, nil, nil
+		return status, false, 0, nil, err
+	}
+	if f.stop == nil || q.since < f.from {
+		r.start(q.number, f, q.since)
+	}
+	status, proven = f.seen[q.id]
+	return status, proven, f.at, f.moved, nil
+}
+
+// start makes a follower read from a position. The caller holds the lock.
+func (r *reconciler) start(number domain.Key, f *follower, from domain.Position) {
+	if f.stop != nil {
+		f.stop()
+	}
+	// It serves many inquiries, each with its own context; the last of them to
+	// close ends it.
+	ctx, stop := context.WithCancel(context.Background())
+	f.from, f.at, f.err, f.stop = from, from, nil, stop
+	f.seen = map[domain.MessageID]message.StatusReceived{}
+	go r.follow(ctx, number, f, from)
 }
 
 func (r *reconciler) follow(ctx context.Context, number domain.Key, f *follower, from domain.Position) {
@@ -83,47 +118,88 @@ func (r *reconciler) follow(ctx context.Context, number domain.Key, f *follower,
 		if err := e.Decode(&s); err != nil {
 			return err
 		}
-		if s.Message != "" {
-			r.tell(f, s)
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		if ctx.Err() != nil { // superseded: what it reads is another's by now
+			return ctx.Err()
 		}
+		f.note(e.Position, s)
 		return nil
 	})
-	if err == nil || errors.Is(err, context.Canceled) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if ctx.Err() != nil {
 		return
 	}
-	// Who waits runs into its deadline, which is safe: the wait decides by the
-	// log, and the next waiter starts a new follower.
-	r.logger.Warn("dispatch: reading statuses ended", "tenant", number.Tenant, "number_id", number.Number, "error", err.Error())
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	f.cancel = nil
+	if err == nil {
+		err = errors.New("it ended by itself")
+	}
+	r.logger.Warn("dispatch: reading statuses broke off", "tenant", number.Tenant, "number_id", number.Number, "error", err.Error())
+	f.err = domain.Errorf(domain.Unavailable, err, "the statuses of a number cannot be read now")
+	f.wake()
 }
 
-func (r *reconciler) tell(f *follower, s message.StatusReceived) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if w, ok := f.waiting[s.Message]; ok {
+func (f *follower) note(at domain.Position, s message.StatusReceived) {
+	f.at = at
+	if _, known := f.seen[s.Message]; s.Message != "" && !known {
+		if len(f.seen) >= maxSeen {
+			f.from, f.seen = at-1, map[domain.MessageID]message.StatusReceived{}
+		}
+		f.seen[s.Message] = s
+	}
+	f.wake()
+}
+
+func (f *follower) wake() {
+	close(f.moved)
+	f.moved = make(chan struct{})
+}
+
+// wait returns a proof as soon as there is one, or false when ctx ends or the
+// reading broke off. It only makes things quicker: what it missed, settle finds.
+func (q *inquiry) wait(ctx context.Context) (message.StatusReceived, bool) {
+	for {
+		status, proven, _, moved, err := q.look()
+		if proven {
+			return status, true
+		}
+		if err != nil {
+			moved = nil // the next inquiry, or settle, starts it again
+		}
 		select {
-		case w.proof <- s:
-		default: // it has one already
+		case <-moved:
+		case <-ctx.Done():
+			return message.StatusReceived{}, false
 		}
 	}
 }
 
-// forget ends one watch. A later watch of the same message may have begun
-// meanwhile; it is left alone.
-func (r *reconciler) forget(number domain.Key, id domain.MessageID, w waiter) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	f := r.numbers[number]
-	if f == nil || f.waiting[id].proof != w.proof {
-		return
+// settle answers for good: it has looked at every status that was in the log
+// when it was called. After an error nobody knows, and nothing may be sent.
+func (q *inquiry) settle(ctx context.Context) (message.StatusReceived, bool, error) {
+	tail, err := q.r.facts.Last(ctx, q.number)
+	if err != nil {
+		return message.StatusReceived{}, false, fmt.Errorf("read newest status: %w", err)
 	}
-	delete(f.waiting, id)
-	if len(f.waiting) == 0 {
-		if f.cancel != nil {
-			f.cancel()
+	for {
+		status, proven, at, moved, err := q.look()
+		if err != nil || proven || at >= tail {
+			return status, proven, err
 		}
-		delete(r.numbers, number)
+		select {
+		case <-moved:
+		case <-ctx.Done():
+			return message.StatusReceived{}, false, ctx.Err()
+		}
 	}
+}
+
+// Proofs answers single questions, for a redrive.
+type Proofs struct{ Facts Facts }
+
+// Find implements [message.Proofs].
+func (p Proofs) Find(ctx context.Context, k domain.Key, after domain.Position) (message.StatusReceived, bool, error) {
+	q := newReconciler(p.Facts, slog.New(slog.DiscardHandler)).ask(k, after)
+	defer q.close()
+	return q.settle(ctx)
 }

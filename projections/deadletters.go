@@ -51,7 +51,12 @@ func (m *messageDoc) redriven(e domain.Event, d *Docs, entry *entryDoc) error {
 	}
 	m.Dead, m.Unknown, m.Refusal = false, 0, nil
 	entry.Reason = f.By
-	letter, err := Find[deadLetterDoc](d, inDeadLetters, m.ID)
+	return settleLetter(e, d, m.ID)
+}
+
+// settleLetter marks a dead letter as one nobody has to care for any more.
+func settleLetter(e domain.Event, d *Docs, id string) error {
+	letter, err := Find[deadLetterDoc](d, inDeadLetters, id)
 	if err != nil || letter == nil {
 		return err
 	}

@@ -186,6 +186,12 @@ func (m *messageDoc) accepted(e domain.Event, d *Docs, entry *entryDoc) error {
 	m.Accepted = true
 	m.Attempts = max(m.Attempts, f.Attempt)
 	entry.Attempt, entry.Reason, entry.Wamid = f.Attempt, f.Via, f.Wamid
+	if m.Dead { // given up, and proven to have been sent after all
+		m.Dead = false
+		if err := settleLetter(e, d, m.ID); err != nil {
+			return err
+		}
+	}
 	return m.learn(e, d, f.Wamid)
 }
 

@@ -33,6 +33,16 @@ func (p *progress) lose() {
 	p.ready, p.at = false, 0
 }
 
+// well says that what stood in the way does so no more, wherever the model is.
+func (p *progress) well() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.err != nil && !p.stopped {
+		p.err = nil
+		p.wake()
+	}
+}
+
 // trouble records a failure that is being retried, stop one that is not.
 func (p *progress) trouble(err error) { p.fail(err, false) }
 func (p *progress) stop(err error)    { p.fail(err, true) }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"time"
 
 	"github.com/sendlog/sendlog/domain"
@@ -41,18 +42,20 @@ type builder struct {
 // called after every batch.
 //
 // It returns an error of kind domain.Taken when the model is being rebuilt
-// already, and domain.Unknown when there is no such model. After any error
+// already or [Library.Run] does not run in this process, and domain.Unknown when there is no such model. After any error
 // the live generation is what it was.
 func (l *Library) Rebuild(ctx context.Context, model string, report func(Progress)) error {
 	s, err := l.shelf(model)
 	if err != nil {
 		return err
 	}
+	base := s.running()
+	if base == nil {
+		return domain.Errorf(domain.Taken, nil, "this process does not keep the read models; ask one that has the role project")
+	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	if base := s.running(); base != nil {
-		defer context.AfterFunc(base, cancel)()
-	}
+	defer context.AfterFunc(base, cancel)()
 	b, err := s.begin(ctx, report)
 	if err != nil {
 		return err
@@ -90,7 +93,7 @@ func (s *shelf) begin(ctx context.Context, report func(Progress)) (*builder, err
 		return nil, err
 	}
 	b.state = Progress{Model: s.model.Name, Generation: gen.number}
-	b.runner = &runner{config: s.config, gen: gen, moved: b.moved, trouble: s.retrying}
+	b.runner = &runner{config: s.config, gen: gen, moved: b.moved, trouble: b.trouble, well: func() {}}
 	return b, nil
 }
 
@@ -114,6 +117,13 @@ func (b *builder) create(ctx context.Context) (generation, error) {
 		return generation{}, fmt.Errorf("create %s: %w", gen.name(), err)
 	}
 	return gen, nil
+}
+
+// trouble logs a failure that is being retried; the live generation is not
+// concerned.
+func (b *builder) trouble(err error) {
+	b.shelf.config.Log.Warn("projections: rebuild trying again", slog.String("model", b.shelf.model.Name),
+		slog.String("error_kind", string(domain.KindOf(err))), slog.String("error", err.Error()))
 }
 
 // end gives up the right to build.

@@ -32,18 +32,23 @@ const (
 // errUntrusted says that a generation does not belong to this log or fold.
 var errUntrusted error = domain.Errorf(domain.Unavailable, nil, "the checkpoint does not belong to this log or this version of the fold")
 
+// errReplaced says that another process has switched to another generation.
+var errReplaced error = domain.Errorf(domain.Unavailable, nil, "another generation has become the live one")
+
 // runner folds one generation forward, from its checkpoint. It is used by one
 // goroutine.
 type runner struct {
 	config    *Config
 	gen       generation
-	announcer Announcer                  // nil while building: a rebuild tells nobody
-	moved     func(domain.Position, int) // told after each write: where it is, events folded
-	trouble   func(error)                // told of each failure that is retried
-	at        domain.Position            // the checkpoint, as far as known
-	cursor    Cursor                     // nil until opened, and after a failure
-	ahead     []domain.Event             // read, not yet folded
-	unsaved   *fold                      // folded, not known to be written
+	announcer Announcer                   // nil while building: a rebuild tells nobody
+	moved     func(domain.Position, int)  // told after each write: where it is, events folded
+	trouble   func(error)                 // told of each failure that is retried
+	well      func()                      // told when the log and the store answer again
+	live      func(context.Context) error // asked before each write: is this still the generation that is read? nil while building
+	at        domain.Position             // the checkpoint, as far as known
+	cursor    Cursor                      // nil until opened, and after a failure
+	ahead     []domain.Event              // read, not yet folded
+	unsaved   *fold                       // folded, not known to be written
 }
 
 // fold is a folded batch on its way to the store.
@@ -58,7 +63,8 @@ const forever = ^domain.Position(0)
 
 // run folds until the position is reached. Failures
 // of the source and the store are retried with backoff and lose no place. It
-// returns ctx's error, errUntrusted, or an error of kind domain.Bug.
+// returns ctx's error, errUntrusted, errReplaced, or an error of kind
+// domain.Bug.
 func (r *runner) run(ctx context.Context, until domain.Position) error {
 	defer r.rewind()
 	for r.at < until {
@@ -100,6 +106,11 @@ func (r *runner) step(ctx context.Context, until domain.Position) error {
 			return err
 		}
 		r.unsaved = f
+	}
+	if r.live != nil {
+		if err := r.live(ctx); err != nil {
+			return err
+		}
 	}
 	return r.write(ctx)
 }
@@ -149,6 +160,7 @@ func (r *runner) open(ctx context.Context) error {
 		return fmt.Errorf("open the log after %d: %w", at.Position, err)
 	}
 	r.cursor = cursor
+	r.well()
 	if at.Position != r.at { // somebody else moved it, or a write succeeded whose answer was lost
 		r.at = at.Position
 		r.moved(r.at, 0)
@@ -271,7 +283,7 @@ func identify(ctx context.Context, s Source) (string, domain.Position, error) {
 // itself that it is a bug counts as one; an error without a kind may be
 // anything a driver returns.
 func final(err error) bool {
-	if errors.Is(err, errUntrusted) {
+	if errors.Is(err, errUntrusted) || errors.Is(err, errReplaced) {
 		return true
 	}
 	e, ok := errors.AsType[*domain.Error](err)

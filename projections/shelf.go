@@ -75,6 +75,8 @@ func (s *shelf) serve(ctx context.Context) {
 		switch {
 		case ctx.Err() != nil:
 			return
+		case errors.Is(err, errReplaced):
+			continue
 		case errors.Is(err, errUntrusted):
 			s.close()
 		case final(err):
@@ -107,8 +109,21 @@ func (s *shelf) runner(gen generation, at domain.Position) *runner {
 	return &runner{
 		config: s.config, gen: gen, at: at, announcer: s.config.Announcer,
 		moved:   func(at domain.Position, _ int) { s.progress.set(at) },
-		trouble: s.retrying,
+		trouble: s.retrying, well: s.progress.well,
+		live: func(ctx context.Context) error { return s.check(ctx, gen) },
 	}
+}
+
+// check returns errReplaced when a generation is not the live one any more.
+func (s *shelf) check(ctx context.Context, gen generation) error {
+	p, err := s.config.Store.Live(ctx, s.model.Name)
+	if err != nil {
+		return fmt.Errorf("ask which generation of %s is live: %w", s.model.Name, err)
+	}
+	if p.Live != gen.number {
+		return errReplaced
+	}
+	return nil
 }
 
 // retrying records and logs a failure that is being retried, the log at

@@ -31,6 +31,7 @@ type Broker struct {
 	events   jetstream.Stream
 	fsyncs   map[string]*fsyncs // by stream, when this process makes the log durable; nil otherwise
 	codec    codec
+	away     breaks // of the reader's connection
 	log      *slog.Logger
 	meter    domain.Meter
 }
@@ -67,6 +68,7 @@ func Open(ctx context.Context, c Config) (*Broker, error) {
 		b.js = append(b.js, js)
 	}
 	b.recorder, b.reader = b.js[publishers], b.js[publishers+1]
+	b.conns[publishers+1].SetDisconnectErrHandler(func(*nats.Conn, error) { b.away.happen() })
 	b.js = b.js[:publishers]
 	replicas := 1
 	if b.conns[0].ConnectedClusterName() != "" {
@@ -107,6 +109,8 @@ func (b *Broker) sync(ctx context.Context, stream string) error {
 	if b.fsyncs == nil {
 		return nil
 	}
+	ctx, cancel := context.WithTimeout(ctx, domain.AppendTimeout)
+	defer cancel()
 	return durable(b.fsyncs[stream].wait(ctx))
 }
 
@@ -143,6 +147,11 @@ func (b *Broker) Events() *Log { return &Log{b} }
 
 // Ready returns nil when the log answers and shows no loss.
 func (b *Broker) Ready(ctx context.Context) error {
+	for stream, f := range b.fsyncs {
+		if err := f.broken(); err != nil {
+			return fmt.Errorf("%s cannot be made durable any more: %w; mend the disk and start again", stream, err)
+		}
+	}
 	info, err := b.events.Info(ctx)
 	if err != nil {
 		return fmt.Errorf("the log does not answer: %w", err)

@@ -97,6 +97,9 @@ func (c codec) open(data []byte) (envelope, []byte, error) {
 		return env, nil, nil
 	}
 	personal, err := c.sealer.Open(env.Tenant, env.ID, env.Sealed)
+	if domain.KindOf(err) == domain.Unavailable {
+		return env, nil, err // the key may come: not an event that cannot be read
+	}
 	if err != nil {
 		return env, nil, fmt.Errorf("%w: %w", errUndecodable, err)
 	}

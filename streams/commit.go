@@ -64,6 +64,13 @@ func (f *fsyncs) wait(ctx context.Context) error {
 	}
 }
 
+// broken returns why nothing can be promised any more, or nil.
+func (f *fsyncs) broken() error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.failed
+}
+
 // run syncs round after round until nobody waits.
 func (f *fsyncs) run() {
 	for {

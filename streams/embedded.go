@@ -10,6 +10,8 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
+	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/gofrs/flock"
@@ -92,7 +94,7 @@ func StartEmbedded(c EmbeddedConfig) (*Embedded, error) {
 		return nil, fmt.Errorf("make embedded nats-server: %w", err)
 	}
 	fatal := make(chan string, 1)
-	e.server.SetLoggerV2(natsLogger{c.Log, fatal}, false, false, false)
+	e.server.SetLoggerV2(natsLogger{log: c.Log, fatal: fatal, clients: new(atomic.Uint64)}, false, false, false)
 	e.server.Start()
 	for deadline := time.Now().Add(startTimeout); !e.server.ReadyForConnections(readyStep); {
 		select {
@@ -213,26 +215,41 @@ func randomSecret() string {
 // natsLogger passes the server's warnings and errors on. Its chatter is left
 // out.
 type natsLogger struct {
-	log   *slog.Logger
-	fatal chan<- string // the first reason why the server cannot run
+	log     *slog.Logger
+	fatal   chan<- string  // the first reason why the server cannot run
+	clients *atomic.Uint64 // lines about clients so far
 }
 
 func (natsLogger) Noticef(string, ...any) {}
 func (natsLogger) Debugf(string, ...any)  {}
 func (natsLogger) Tracef(string, ...any)  {}
-func (l natsLogger) Warnf(f string, a ...any) {
-	l.log.Warn("nats: warning", "detail", fmt.Sprintf(f, a...))
-}
-func (l natsLogger) Errorf(f string, a ...any) {
-	// A warning: strangers with wrong keys cause it too, and what matters to us
-	// fails our own calls.
-	l.log.Warn("nats: error", "detail", fmt.Sprintf(f, a...))
-}
+
+// Warnf implements server.Logger.
+func (l natsLogger) Warnf(f string, a ...any) { l.say(fmt.Sprintf(f, a...)) }
+
+// Errorf implements server.Logger. Its lines are warnings: strangers cause them
+// too, and what matters to us fails our own calls.
+func (l natsLogger) Errorf(f string, a ...any) { l.say(fmt.Sprintf(f, a...)) }
+
+// Fatalf implements server.Logger.
 func (l natsLogger) Fatalf(f string, a ...any) {
 	why := fmt.Sprintf(f, a...)
 	l.log.Error("nats: fatal", "detail", why)
 	select {
 	case l.fatal <- why:
 	default:
+	}
+}
+
+// say leaves out what a client wrote: its name, its subjects and even a key in
+// the wrong field stand in such lines. They thin out, because a client can
+// cause as many as it likes.
+func (l natsLogger) say(text string) {
+	if !strings.Contains(text, "cid:") {
+		l.log.Warn("nats: warning", "detail", text)
+		return
+	}
+	if n := l.clients.Add(1); n&(n-1) == 0 {
+		l.log.Warn("nats: a client was refused or broke off", "so_far", n)
 	}
 }

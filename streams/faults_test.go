@@ -150,6 +150,12 @@ func TestBrokerOutlivesItsServer(t *testing.T) {
 		return err == nil
 	})
 	tenants.expect(t, next)
+	// What was announced meanwhile is lost, so the listener is told by the end
+	// of its channel; a new one hears.
+	if a, open := <-live; open {
+		t.Errorf("the listener heard %v and does not know that it missed something", a)
+	}
+	live, _ = subscribe(t, b, tenantA)
 	waitFor(t, "an announcement to be taken", func() bool {
 		return b.Live().Announce(t.Context(), []streams.Announcement{news(tenantA, 1)}) == nil
 	})

@@ -2,6 +2,7 @@ package streams
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"strings"
 	"time"
@@ -61,9 +62,13 @@ func (b *Broker) Lane(ctx context.Context, lane int, fn func(Delivery)) error {
 		return nil
 	}
 	// What a former process took and did not finish comes at once, not after
-	// the ack wait.
-	if err := reset(); err != nil {
-		return err
+	// the ack wait. A lane with a living owner is left alone.
+	if info, err := cons.Info(ctx); err != nil {
+		return fmt.Errorf("look at %s: %w", name, err)
+	} else if !owned(info) {
+		if err := reset(); err != nil {
+			return err
+		}
 	}
 	own := tenure{reset: reset}
 	take := func(m jetstream.Msg) {
@@ -93,6 +98,16 @@ func (b *Broker) Lane(ctx context.Context, lane int, fn func(Delivery)) error {
 	case <-consuming.Closed():
 		return fmt.Errorf("consume %s: the consumer is gone", name)
 	}
+}
+
+// owned reports whether a client is pinned to the lane.
+func owned(info *jetstream.ConsumerInfo) bool {
+	for _, g := range info.PriorityGroups {
+		if g.PinnedClientID != "" {
+			return true
+		}
+	}
+	return false
 }
 
 // tenure keeps the order of a lane when it changes hands. The new owner's
@@ -141,7 +156,9 @@ func (b *Broker) delivery(m jetstream.Msg) Delivery {
 	if d.Event, d.Err = b.codec.decode(m.Subject(), seq, m.Data()); d.Err != nil {
 		d.Event = domain.Event{Position: domain.Position(seq)}
 		if _, kind, tenant, id, err := parseSubject(m.Subject()); err == nil {
-			d.Event.Key = domain.Key{Kind: kind, Tenant: tenant, ID: id}
+			var env envelope // as far as it can be read: the number completes the key
+			_ = json.Unmarshal(m.Data(), &env)
+			d.Event.Key = domain.Key{Kind: kind, Tenant: tenant, Number: env.Number, ID: id}
 		}
 	}
 	return d

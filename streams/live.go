@@ -55,30 +55,19 @@ func (l *Live) Announce(_ context.Context, as []Announcement) error {
 }
 
 // Subscribe returns the announcements of a tenant from now on. The channel is
-// closed when ctx ends, or earlier when the listener is too slow.
+// closed when ctx ends, and earlier when the listener is too slow or the
+// connection broke, because either way it has missed something.
 func (l *Live) Subscribe(ctx context.Context, t domain.TenantID) (<-chan Announcement, error) {
 	if !domain.ValidToken(string(t)) { // a wildcard would hear everybody
 		return nil, domain.Errorf(domain.Bug, nil, "a tenant id does not fit a subject")
 	}
-	out := make(chan Announcement, liveBuffer)
-	var (
-		mu     sync.Mutex
-		closed bool
-	)
+	ear := &listener{out: make(chan Announcement, liveBuffer)}
 	nc := l.b.conns[publishers+1]
 	ctx, cancel := context.WithCancel(ctx)
+	broken := l.b.away.next()
 	sub, err := nc.Subscribe(liveSubject(t), func(m *nats.Msg) {
-		mu.Lock()
-		defer mu.Unlock()
-		if closed {
-			return
-		}
-		select {
-		case out <- announcement(t, m):
-		default:
+		if !ear.hear(announcement(t, m)) {
 			l.b.meter.Add(domain.LiveDropped, 1)
-			closed = true
-			close(out)
 			cancel()
 		}
 	})
@@ -93,16 +82,75 @@ func (l *Live) Subscribe(ctx context.Context, t domain.TenantID) (<-chan Announc
 		_ = sub.Unsubscribe()
 		return nil, unavailable(err)
 	}
-	context.AfterFunc(ctx, func() {
-		_ = sub.Unsubscribe() // fails only when the connection is closed: then it is gone as well
-		mu.Lock()
-		defer mu.Unlock()
-		if !closed {
-			closed = true
-			close(out)
+	go func() {
+		select {
+		case <-ctx.Done():
+		case <-broken:
 		}
-	})
-	return out, nil
+		cancel()
+		_ = sub.Unsubscribe() // fails only when the connection is closed: then it is gone as well
+		ear.leave()
+	}()
+	return ear.out, nil
+}
+
+// listener is one subscriber's channel.
+type listener struct {
+	mu   sync.Mutex
+	out  chan Announcement
+	gone bool
+}
+
+// hear passes an announcement on, and reports false the first time there is
+// no room for it.
+func (e *listener) hear(a Announcement) bool {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.gone {
+		return true
+	}
+	select {
+	case e.out <- a:
+		return true
+	default:
+		e.gone = true
+		close(e.out)
+		return false
+	}
+}
+
+func (e *listener) leave() {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if !e.gone {
+		e.gone = true
+		close(e.out)
+	}
+}
+
+// breaks tells everybody who waits that a connection broke.
+type breaks struct {
+	mu sync.Mutex
+	ch chan struct{}
+}
+
+// next returns a channel that closes at the next break.
+func (b *breaks) next() <-chan struct{} {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.ch == nil {
+		b.ch = make(chan struct{})
+	}
+	return b.ch
+}
+
+func (b *breaks) happen() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.ch != nil {
+		close(b.ch)
+		b.ch = nil
+	}
 }
 
 func announcement(t domain.TenantID, m *nats.Msg) Announcement {

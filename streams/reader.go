@@ -133,11 +133,30 @@ func (c *Cursor) event(m jetstream.Msg) (domain.Event, error) {
 		return domain.Event{}, lost(streamEvents, uint64(c.last), uint64(pos))
 	}
 	e, err := c.b.codec.decode(m.Subject(), uint64(pos), m.Data())
+	if domain.KindOf(err) == domain.Unavailable {
+		return domain.Event{}, err
+	}
 	if err != nil {
 		return domain.Event{}, domain.Errorf(domain.Bug, err, "the log holds an event this build cannot read")
 	}
 	c.last = pos
 	return e, nil
+}
+
+// Last returns the position of the newest event of a key, 0 when there is none.
+func (r *Reader) Last(ctx context.Context, k domain.Key) (domain.Position, error) {
+	subject, err := subjectOf(k)
+	if err != nil {
+		return 0, err
+	}
+	m, err := r.b.events.GetLastMsgForSubject(ctx, subject)
+	switch {
+	case notFound(err):
+		return 0, nil
+	case err != nil:
+		return 0, unavailable(fmt.Errorf("read newest event of a key: %w", err))
+	}
+	return domain.Position(m.Sequence), nil
 }
 
 // Follow calls fn with every event of a key recorded after a position, oldest

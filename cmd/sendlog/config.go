@@ -152,30 +152,70 @@ func (c config) masterKey(value string) ([]byte, error) {
 		return nil, configError{"MASTER_KEY", "is not set, and the log is shared (NATS_URL)", "make one with: openssl rand -hex 32, the same for every process"}
 	}
 	path := filepath.Join(c.DataDir, "master.key")
-	if b, err := os.ReadFile(path); err == nil {
-		key, err := vault.ParseMasterKey(strings.TrimSpace(string(b)))
-		if err != nil {
-			return nil, configError{"MASTER_KEY", "is not set, and " + path + " " + err.Error(), "restore that file from a backup, or set MASTER_KEY"}
-		}
-		return key, nil
-	} else if !errors.Is(err, os.ErrNotExist) {
-		return nil, configError{"MASTER_KEY", "is not set, and " + path + " cannot be read", "mend its permissions, or set MASTER_KEY"}
+	key, err := readMasterKey(path)
+	if !errors.Is(err, os.ErrNotExist) {
+		return key, err
 	}
-	return makeMasterKey(path)
+	if _, err := os.Stat(filepath.Join(c.DataDir, "log")); err == nil {
+		return nil, configError{"MASTER_KEY", "is not set, and " + path + " is missing although there is data",
+			"restore that file from a backup, or set MASTER_KEY to the key the data was written with"}
+	}
+	if err := makeMasterKey(path); err != nil {
+		return nil, err
+	}
+	return readMasterKey(path) // not what was made here: another start may have been first
 }
 
-func makeMasterKey(path string) ([]byte, error) {
-	key := make([]byte, vault.KeySize)
-	if _, err := rand.Read(key); err != nil {
-		return nil, fmt.Errorf("make a master key: %w", err)
+func readMasterKey(path string) ([]byte, error) {
+	b, err := os.ReadFile(path)
+	switch {
+	case errors.Is(err, os.ErrNotExist):
+		return nil, err
+	case err != nil:
+		return nil, configError{"MASTER_KEY", "is not set, and " + path + " cannot be read", "mend its permissions, or set MASTER_KEY"}
 	}
-	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
-		return nil, configError{"DATA_DIR", "cannot be created: " + err.Error(), "set DATA_DIR to a directory this user may write"}
-	}
-	if err := os.WriteFile(path, []byte(hex.EncodeToString(key)+"\n"), 0o600); err != nil {
-		return nil, configError{"DATA_DIR", "cannot be written: " + err.Error(), "set DATA_DIR to a directory this user may write"}
+	key, err := vault.ParseMasterKey(strings.TrimSpace(string(b)))
+	if err != nil {
+		return nil, configError{"MASTER_KEY", "is not set, and " + path + " " + err.Error(), "restore that file from a backup, or set MASTER_KEY"}
 	}
 	return key, nil
+}
+
+// makeMasterKey makes a key file whole and durable before anything is sealed
+// under it. One that is there already is left alone.
+func makeMasterKey(path string) error {
+	dir := filepath.Dir(path)
+	unusable := func(verb string, err error) error {
+		return configError{"DATA_DIR", "cannot be " + verb + ": " + err.Error(), "set DATA_DIR to a directory this user may write"}
+	}
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return unusable("created", err)
+	}
+	key := make([]byte, vault.KeySize)
+	if _, err := rand.Read(key); err != nil {
+		return fmt.Errorf("make a master key: %w", err)
+	}
+	draft, err := os.CreateTemp(dir, "master.key.*") // mode 0600
+	if err != nil {
+		return unusable("written", err)
+	}
+	defer os.Remove(draft.Name())
+	_, err = draft.WriteString(hex.EncodeToString(key) + "\n")
+	if err = errors.Join(err, draft.Sync(), draft.Close()); err != nil {
+		return unusable("written", err)
+	}
+	if err := os.Link(draft.Name(), path); err != nil && !errors.Is(err, os.ErrExist) {
+		return unusable("written", err)
+	}
+	d, err := os.Open(dir)
+	if err != nil {
+		return unusable("read", err)
+	}
+	defer d.Close()
+	if err := d.Sync(); err != nil {
+		return unusable("written", err)
+	}
+	return nil
 }
 
 func (c config) has(role string) bool { return slices.Contains(c.Roles, role) }

@@ -5,6 +5,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/sendlog/sendlog/streams"
@@ -75,5 +76,48 @@ func TestConfigErrors(t *testing.T) {
 				t.Errorf("%q shows a secret", err)
 			}
 		})
+	}
+}
+
+// Starts at the same time agree on one master key.
+func TestMasterKeyIsMadeOnce(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	keys := make([][]byte, 16)
+	var all sync.WaitGroup
+	for i := range keys {
+		all.Go(func() {
+			c, err := readConfig(settings{"DATA_DIR": dir}.get)
+			if err != nil {
+				t.Error(err)
+			}
+			keys[i] = c.MasterKey
+		})
+	}
+	all.Wait()
+	for _, k := range keys {
+		if !bytes.Equal(k, keys[0]) {
+			t.Fatal("two starts have two master keys")
+		}
+	}
+	left, err := filepath.Glob(filepath.Join(dir, "*"))
+	if err != nil || len(left) != 1 {
+		t.Errorf("left behind: %v, %v", left, err)
+	}
+}
+
+// A lost key file is not replaced by a new one when there is data under it.
+func TestLostMasterKeyIsNotReplaced(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	if err := os.Mkdir(filepath.Join(dir, "log"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	_, err := readConfig(settings{"DATA_DIR": dir}.get)
+	if err == nil || !strings.Contains(err.Error(), "master.key is missing although there is data") {
+		t.Errorf("got %v", err)
+	}
+	if _, err := os.Stat(filepath.Join(dir, "master.key")); !os.IsNotExist(err) {
+		t.Error("a new key was made over existing data")
 	}
 }

@@ -92,7 +92,7 @@ func (h *house) openVault(context.Context) (err error) {
 type keyring struct{ directory *tenant.Directory }
 
 // keyPatience bounds that wait.
-const keyPatience = 5 * time.Second
+const keyPatience = time.Second
 
 // DataKey implements vault.Keyring.
 func (k keyring) DataKey(t domain.TenantID) ([]byte, bool) {
@@ -101,12 +101,15 @@ func (k keyring) DataKey(t domain.TenantID) ([]byte, bool) {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), keyPatience) // asked deep inside a codec: no caller's context reaches here
 	defer cancel()
-	for k.directory.Wait(ctx, k.directory.Position()+1) == nil {
+	for {
+		at := k.directory.Position() // before the look: news that comes in between ends the wait
 		if key, ok := k.directory.DataKey(t); ok {
 			return key, true
 		}
+		if k.directory.Wait(ctx, at+1) != nil {
+			return k.directory.DataKey(t)
+		}
 	}
-	return nil, false
 }
 
 func (h *house) openLog(ctx context.Context) error {
@@ -149,7 +152,7 @@ func (h *house) openTenants(ctx context.Context) error {
 	for _, t := range h.directory.List("", 1) {
 		if _, err := h.vault.Seal(t.ID, "evt_check", nil); err != nil {
 			return configError{"MASTER_KEY", "does not open the data in " + h.config.DataDir + " (" + err.Error() + ")",
-				"set the key this data was written with; nothing was changed"}
+				"set the key this data was written with (" + filepath.Join(h.config.DataDir, "master.key") + " holds it if none was set then), or another DATA_DIR; nothing was changed"}
 		}
 	}
 	h.registry = &tenant.Registry{Directory: h.directory, Journal: h.broker.Tenants(), Vault: h.vault, Clock: h.clock}
@@ -237,9 +240,13 @@ func (h *house) openDispatch(context.Context) error {
 	if err != nil {
 		return configError{"GRAPH_URL", err.Error(), "leave it out for https://graph.facebook.com"}
 	}
+	policy := h.policy
+	if h.config.NATSURL != "" { // another process may hold a lane, or have held it a moment ago
+		policy.Patience = cloudapi.CallTimeout + 5*time.Second
+	}
 	d := dispatch.New(dispatch.Config{
 		Clock: h.clock, Facts: h.broker.Reader(), Graveyard: h.broker.Dead(), Log: h.broker.Events(),
-		Logger: h.log, Meter: h.meter, Policy: h.policy, HoldEvery: streams.HoldEvery,
+		Logger: h.log, Meter: h.meter, Policy: policy, HoldEvery: streams.HoldEvery,
 		Provider: &dispatch.Providers{Inbox: h.inbox, Logger: h.log, Meta: meta},
 		Tokens:   h.registry, Work: work{h.broker},
 	})
@@ -257,7 +264,8 @@ func (h *house) openDoors(context.Context) error {
 		AdminKey: h.config.AdminKey, Clock: h.clock, CursorKey: cursorKey, Log: h.log, Meter: h.meter,
 		VerifyToken: h.config.VerifyToken,
 		Ports: api.Ports{
-			Checks: h.checks(), Customers: lib, DeadLetters: &deadLetters{reading: lib, redriver: &message.Redriver{Log: h.broker.Events(), Clock: h.clock}},
+			Checks: h.checks(), Customers: lib, DeadLetters: &deadLetters{reading: lib, redriver: &message.Redriver{
+				Clock: h.clock, Log: h.broker.Events(), Proofs: dispatch.Proofs{Facts: h.broker.Reader()}}},
 			Directory: h.directory, Feed: feed{h.broker.Live()}, Freshness: lib, Inbox: h.inbox, Messages: lib,
 			Metrics: h.meter.handler(), Notices: lib, Quarantine: quarantine{h.broker.Quarantine(h.vault)},
 			Rebuilds: newRebuilds(h.library), Registrar: h.registry,
@@ -295,9 +303,14 @@ func listen(variable, addr string) (net.Listener, error) {
 // serve answers requests until ctx ends, then until the running ones are
 // answered.
 func (h *house) serve(ctx context.Context, doors []func() error) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
 	var g errgroup.Group
 	for _, door := range doors {
-		g.Go(door)
+		g.Go(func() error {
+			defer cancel() // one that fails takes the other with it
+			return door()
+		})
 	}
 	stop := context.AfterFunc(ctx, func() {
 		grace, cancel := context.WithTimeout(context.Background(), drainRequests) // outlives the service's own context on purpose

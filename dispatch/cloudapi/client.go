@@ -29,10 +29,10 @@ const (
 	// connectTimeout bounds finding, reaching and greeting the host: nothing
 	// was written yet, so giving up early costs nothing.
 	connectTimeout = 5 * time.Second
-	// callTimeout bounds the whole call. Media by link and heavy templates
+	// CallTimeout bounds the whole call. Media by link and heavy templates
 	// answer in seconds, and giving up leaves an unknown outcome: Meta's own
 	// samples wait as long.
-	callTimeout = 30 * time.Second
+	CallTimeout = 30 * time.Second
 	// maxAnswer bounds what is read of an answer (bytes); real ones are below
 	// 4 KB (section 2.7).
 	maxAnswer = 64 << 10
@@ -76,7 +76,7 @@ func New(c Config) (*Client, error) {
 		h = *c.HTTP
 	}
 	h.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
-	return &Client{base: strings.TrimRight(c.BaseURL, "/") + "/" + c.Version, http: &h, timeout: callTimeout}, nil
+	return &Client{base: strings.TrimRight(c.BaseURL, "/") + "/" + c.Version, http: &h, timeout: CallTimeout}, nil
 }
 
 // newTransport takes no proxy from the environment: the Authorization header

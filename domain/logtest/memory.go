@@ -30,7 +30,7 @@ func (m *Memory) Append(ctx context.Context, e domain.Event, x domain.Expect) (d
 	defer m.mu.Unlock()
 	var last domain.Position
 	for _, o := range m.events {
-		if o.Key == e.Key {
+		if o.Key == e.Key || want == 0 && o.Key.Same(e.Key) {
 			last = o.Position
 		}
 		if o.ID == e.ID {
@@ -53,7 +53,7 @@ func (m *Memory) Load(_ context.Context, k domain.Key) ([]domain.Event, error) {
 	defer m.mu.Unlock()
 	var out []domain.Event
 	for _, e := range m.events {
-		if e.Key == k {
+		if e.Key.Same(k) {
 			out = append(out, e)
 		}
 	}
@@ -105,10 +105,22 @@ func (m *Memory) Each(ctx context.Context, after domain.Position, fn func(domain
 	}
 }
 
+// Last returns the position of the newest event of a key, 0 when there is none.
+func (m *Memory) Last(_ context.Context, k domain.Key) (domain.Position, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for i := len(m.events) - 1; i >= 0; i-- {
+		if m.events[i].Key == k {
+			return m.events[i].Position, nil
+		}
+	}
+	return 0, nil
+}
+
 // Follow is [Memory.Each] for one key.
 func (m *Memory) Follow(ctx context.Context, k domain.Key, after domain.Position, fn func(domain.Event) error) error {
 	return m.Each(ctx, after, func(e domain.Event) error {
-		if e.Key != k {
+		if !e.Key.Same(k) {
 			return nil
 		}
 		return fn(e)

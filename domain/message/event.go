@@ -66,13 +66,13 @@ type Provider struct {
 // OutcomeUnknown says that attempt n may or may not have been sent.
 type OutcomeUnknown struct {
 	Attempt int    `json:"attempt"`
-	Reason  string `json:"reason"` // e.g. "timeout", "connection lost", "http 502", "process ended"
+	Reason  string `json:"reason"` // e.g. "timeout", "connection lost", "http 502", "no outcome was recorded"
 }
 
 // SendDeadLettered says that the message will not be tried again by itself.
 type SendDeadLettered struct {
 	Attempts int    `json:"attempts"`
-	Reason   string `json:"reason"` // "refused", "attempts_exhausted", "undeliverable"
+	Reason   string `json:"reason"` // "refused", "attempts_exhausted", "outcome_unknown", "undeliverable"
 	Code     int    `json:"code,omitempty"`
 	Detail   string `json:"detail,omitempty"` // words for the tenant
 }

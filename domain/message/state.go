@@ -14,16 +14,32 @@ type State struct {
 	RequestedAt time.Time
 	Request     SendRequested
 
-	Attempt  int             // the newest attempt, 0 before the first
-	Budget   int             // attempts since the request or the last redrive
-	Open     bool            // the newest attempt has no outcome: somebody called, or is about to
-	Unknown  bool            // its outcome is recorded as unknown
-	At       time.Time       // of the newest attempt or outcome
-	Since    domain.Position // of the newest attempt: its statuses come later in the log
-	Refused  *SendRefused    // the newest refusal, if nothing followed it
+	Attempt  int          // the newest attempt, 0 before the first
+	Budget   int          // attempts since the request or the last redrive
+	Open     bool         // the newest attempt has no outcome: somebody called, or is about to
+	Unknown  bool         // its outcome is recorded as unknown
+	At       time.Time    // of the newest attempt or outcome
+	Refused  *SendRefused // the newest refusal, if nothing followed it
 	Accepted bool
 	Dead     bool
 	Redriven bool // somebody asked to try it again, and no attempt has followed yet
+
+	// doubts holds the position of every attempt whose outcome nobody knows,
+	// by attempt number. A refusal of that very attempt removes it.
+	doubts map[int]domain.Position
+}
+
+// DoubtfulSince returns the position of the oldest attempt whose outcome
+// nobody knows, and false when there is none. A status recorded later may
+// prove it; before anything is sent again, the log must be asked.
+func (s *State) DoubtfulSince() (domain.Position, bool) {
+	oldest, any := domain.Position(0), false
+	for _, p := range s.doubts {
+		if !any || p < oldest {
+			oldest, any = p, true
+		}
+	}
+	return oldest, any
 }
 
 // Apply folds one event. Events must come in order, each once.
@@ -43,7 +59,11 @@ func (s *State) Apply(e domain.Event) error {
 			return err
 		}
 		s.Attempt, s.Budget, s.Open, s.Unknown, s.Refused = f.Attempt, s.Budget+1, true, false, nil
-		s.Redriven, s.At, s.Since = false, e.At, e.Position
+		s.Redriven, s.At = false, e.At
+		if s.doubts == nil {
+			s.doubts = map[int]domain.Position{}
+		}
+		s.doubts[f.Attempt] = e.Position
 	case TypeSendAccepted: // of any attempt: the person has it
 		s.Accepted, s.Open, s.Unknown = true, false, false
 	case TypeSendRefused:
@@ -51,7 +71,8 @@ func (s *State) Apply(e domain.Event) error {
 		if err := e.Decode(&f); err != nil {
 			return err
 		}
-		if f.Attempt == s.Attempt { // a late answer to an older attempt changes nothing
+		delete(s.doubts, f.Attempt)
+		if f.Attempt == s.Attempt { // a late answer to an older attempt decides nothing
 			s.Refused, s.Open, s.Unknown, s.At = &f, false, false, e.At
 		}
 	case TypeOutcomeUnknown:
@@ -104,32 +125,39 @@ type Step struct {
 	Reason    string // for GiveUp
 }
 
-// Next decides from the recorded facts alone. maxAttempts is 1 or more;
-// unknownWait is how long an unknown outcome waits for a status before the
-// message is sent again.
+// Rules are what the tenant and the operator set.
+type Rules struct {
+	MaxAttempts int           // 1 or more, since the request or the last redrive
+	UnknownWait time.Duration // how long an unknown outcome waits for a status before the message is sent again
+	// Patience is how long an attempt without an outcome is left to whoever
+	// made it, who may be in the middle of the call.
+	Patience time.Duration
+}
+
+// Next decides from the recorded facts alone.
 //
-// An open attempt answers Doubt: whoever made it is either this very caller,
-// who knows the outcome and records it instead of asking, or is gone.
-func (s *State) Next(maxAttempts int, unknownWait time.Duration) Step {
+// An open attempt answers Doubt: the caller that made it knows the outcome and
+// records it instead of asking; any other leaves it alone for the patience.
+func (s *State) Next(r Rules) Step {
 	switch {
 	case s.Last == 0, s.Accepted, s.Dead:
 		return Step{Do: Nothing}
 	case s.Open:
-		return Step{Do: Doubt, Attempt: s.Attempt}
+		return Step{Do: Doubt, Attempt: s.Attempt, NotBefore: s.At.Add(r.Patience)}
 	case s.Redriven:
 		return Step{Do: Attempt, Attempt: s.Attempt + 1, After: "redriven"}
 	case s.Attempt == 0:
 		return Step{Do: Attempt, Attempt: 1}
 	case s.Refused != nil && !s.Refused.Retry:
 		return Step{Do: GiveUp, Reason: "refused"}
-	case s.Refused != nil && s.Budget >= maxAttempts:
+	case s.Refused != nil && s.Budget >= r.MaxAttempts:
 		return Step{Do: GiveUp, Reason: "attempts_exhausted"}
 	case s.Refused != nil:
 		return Step{Do: Attempt, Attempt: s.Attempt + 1, After: "refused", NotBefore: s.At.Add(s.Refused.Wait)}
-	case s.Unknown && s.Budget >= maxAttempts:
-		return Step{Do: GiveUp, Reason: "outcome_unknown", NotBefore: s.At.Add(unknownWait)}
+	case s.Unknown && s.Budget >= r.MaxAttempts:
+		return Step{Do: GiveUp, Reason: "outcome_unknown", NotBefore: s.At.Add(r.UnknownWait)}
 	case s.Unknown:
-		return Step{Do: Attempt, Attempt: s.Attempt + 1, After: "unknown", NotBefore: s.At.Add(unknownWait)}
+		return Step{Do: Attempt, Attempt: s.Attempt + 1, After: "unknown", NotBefore: s.At.Add(r.UnknownWait)}
 	}
 	return Step{Do: Nothing}
 }

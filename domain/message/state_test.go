@@ -19,7 +19,10 @@ var (
 const (
 	maxAttempts = 3
 	unknownWait = time.Minute
+	patience    = 35 * time.Second
 )
+
+var rules = message.Rules{MaxAttempts: maxAttempts, UnknownWait: unknownWait, Patience: patience}
 
 // happened makes events of facts: the n-th at position 10n and n seconds after
 // the start.
@@ -58,7 +61,9 @@ func TestNext(t *testing.T) {
 	attempt := func(n int, after string, at time.Time) message.Step {
 		return message.Step{Do: message.Attempt, Attempt: n, After: after, NotBefore: at}
 	}
-	doubt := func(n int) message.Step { return message.Step{Do: message.Doubt, Attempt: n} }
+	doubt := func(n int) message.Step { // here attempt n is event 2n
+		return message.Step{Do: message.Doubt, Attempt: n, NotBefore: second(2 * n).Add(patience)}
+	}
 	giveUp := func(reason string, at time.Time) message.Step {
 		return message.Step{Do: message.GiveUp, Reason: reason, NotBefore: at}
 	}
@@ -148,7 +153,7 @@ func TestNext(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if got := s.Next(maxAttempts, unknownWait); got != test.want {
+			if got := s.Next(rules); got != test.want {
 				t.Errorf("got  %+v\nwant %+v", got, test.want)
 			}
 		})
@@ -163,7 +168,7 @@ func TestNextWithoutASecondAttempt(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if got := s.Next(1, unknownWait); got.Do != message.GiveUp || got.Reason != reason {
+		if got := s.Next(message.Rules{MaxAttempts: 1, UnknownWait: unknownWait}); got.Do != message.GiveUp || got.Reason != reason {
 			t.Errorf("got %+v, want to give up: %s", got, reason)
 		}
 	}
@@ -206,7 +211,7 @@ func TestFoldKeepsItsPromises(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		next := s.Next(maxAttempts, unknownWait)
+		next := s.Next(rules)
 		switch {
 		case (taken || gone) && next.Do != message.Nothing:
 			t.Fatalf("accepted %v, dead %v, and yet %+v", taken, gone, next)
@@ -228,7 +233,7 @@ func TestApplyRemembersTheRequest(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if s.Request.To != words.To || !s.RequestedAt.Equal(second(1)) || s.Last != 30 || s.Since != 20 || s.Attempt != 1 {
+	if s.Request.To != words.To || !s.RequestedAt.Equal(second(1)) || s.Last != 30 || s.Attempt != 1 {
 		t.Errorf("state %+v", s)
 	}
 }
@@ -260,5 +265,32 @@ func TestApplyRefuses(t *testing.T) {
 	}
 	if _, err := message.Fold([]domain.Event{events[1], events[0]}); err == nil || !strings.Contains(err.Error(), "10 after 20") {
 		t.Errorf("fold in the wrong order: %v", err)
+	}
+}
+
+// An attempt is doubtful until it is refused or the message accepted; the
+// oldest doubtful one is where statuses must be looked for.
+func TestDoubtfulSince(t *testing.T) {
+	t.Parallel()
+	for name, test := range map[string]struct {
+		given []domain.Fact
+		want  domain.Position // happened puts event n at position 10n
+	}{
+		"nothing was tried":                     {life(requested()), 0},
+		"an open attempt":                       {life(requested(), tried(1)), 20},
+		"an unknown outcome":                    {life(requested(), tried(1), unknown(1)), 20},
+		"a refusal":                             {life(requested(), tried(1), declined(1)), 0},
+		"a refusal after an unknown outcome":    {life(requested(), tried(1), unknown(1), tried(2), declined(2)), 20},
+		"a late refusal of the unknown one":     {life(requested(), tried(1), unknown(1), declined(1)), 0},
+		"two unknown ones":                      {life(requested(), tried(1), unknown(1), tried(2), unknown(2)), 20},
+		"an unknown one, given up and redriven": {life(requested(), tried(1), unknown(1), dead("outcome_unknown"), redriven()), 20},
+	} {
+		s, err := message.Fold(happened(t, test.given...))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got, any := s.DoubtfulSince(); got != test.want || any != (test.want > 0) {
+			t.Errorf("%s: got %d, %t, want %d", name, got, any, test.want)
+		}
 	}
 }

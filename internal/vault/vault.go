@@ -92,7 +92,7 @@ func (v *Vault) NewDataKey(t domain.TenantID) ([]byte, error) {
 func (v *Vault) Seal(t domain.TenantID, id domain.EventID, plain []byte) ([]byte, error) {
 	wrapped, ok := v.keys.DataKey(t)
 	if !ok {
-		return nil, fmt.Errorf("seal for %s: no data key", t)
+		return nil, noKey(t)
 	}
 	return v.SealSecret(wrapped, t, "event:"+string(id), plain)
 }
@@ -101,9 +101,15 @@ func (v *Vault) Seal(t domain.TenantID, id domain.EventID, plain []byte) ([]byte
 func (v *Vault) Open(t domain.TenantID, id domain.EventID, sealed []byte) ([]byte, error) {
 	wrapped, ok := v.keys.DataKey(t)
 	if !ok {
-		return nil, fmt.Errorf("open for %s: no data key", t)
+		return nil, noKey(t)
 	}
 	return v.OpenSecret(wrapped, t, "event:"+string(id), sealed)
+}
+
+// noKey says that the news of a tenant, and its data key, has not come yet: in
+// a process of several it may be a moment behind the tenant's events.
+func noKey(t domain.TenantID) error {
+	return domain.Errorf(domain.Unavailable, nil, "the data key of %s is not known here yet", t)
 }
 
 // SealSecret seals plain under a wrapped data key, bound to tenant and label.
