@@ -21,7 +21,7 @@ help: ## print this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-6s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 run: ## start the whole system, nothing to install: log, store, pretend Meta, demo tenant
-	$(GO) run ./cmd/sendlog dev
+	@$(GO) build -o bin/sendlog ./cmd/sendlog && exec bin/sendlog dev
 
 test: ## run every test; no outside service, under 5 minutes on two cores
 	$(GO) test -timeout 5m ./...

@@ -61,6 +61,9 @@ func (d *Dispatcher) Run(ctx context.Context) error {
 		g.Go(func() error { return l.run(ctx) })
 	}
 	err := g.Wait()
+	if n := len(d.calls); n > 0 {
+		d.Logger.Info("dispatch: waiting for running calls", "calls", n, "at_most", d.Policy.Drain.String())
+	}
 	drained := make(chan struct{})
 	go func() { d.working.Wait(); close(drained) }()
 	timer := time.NewTimer(d.Policy.Drain)

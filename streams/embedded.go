@@ -5,6 +5,7 @@ import (
 	"crypto/subtle"
 	"encoding/hex"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"net"
 	"os"
@@ -39,9 +40,8 @@ const (
 	// readyStep is how often a starting server is asked why it is not ready.
 	readyStep = 250 * time.Millisecond
 
-	// maxStore bounds the disk the embedded log may take (bytes). Appends past
-	// it are refused with Unavailable and nothing acknowledged is lost.
-	maxStore = 1 << 40
+	// maxClients bounds the connections of the listener, ours included.
+	maxClients = 4096
 )
 
 // Authenticator tells which tenant an API key speaks for.
@@ -112,11 +112,16 @@ func StartEmbedded(c EmbeddedConfig) (*Embedded, error) {
 }
 
 func (e *Embedded) options(c EmbeddedConfig) (*server.Options, error) {
+	room, err := storeRoom(c.Dir)
+	if err != nil {
+		return nil, err
+	}
 	o := &server.Options{
 		ServerName:         "sendlog-embedded", // stable: JetStream ties its store to the name
 		JetStream:          true,
 		StoreDir:           c.Dir,
-		JetStreamMaxStore:  maxStore,
+		JetStreamMaxStore:  room,
+		MaxConn:            maxClients,
 		JetStreamMaxMemory: 64 << 20, // memory streams only; we have none
 		MaxPayload:         1 << 20,
 		SyncInterval:       syncInterval, // Strict is kept by our own group commit (commit.go)
@@ -143,6 +148,31 @@ func (e *Embedded) options(c EmbeddedConfig) (*server.Options, error) {
 		}
 	}
 	return o, nil
+}
+
+// storeRoom is how large the log may grow (bytes): what it takes now and three
+// quarters of what is free. Past it appends are refused and reading goes on; a
+// disk that is really full would make the server give up instead.
+func storeRoom(dir string) (int64, error) {
+	free, err := freeBytes(dir)
+	if err != nil {
+		return 0, fmt.Errorf("ask for free disk space: %w", err)
+	}
+	used := int64(0)
+	err = filepath.WalkDir(dir, func(_ string, d fs.DirEntry, err error) error {
+		if err != nil || !d.Type().IsRegular() {
+			return err
+		}
+		info, err := d.Info()
+		if err == nil {
+			used += info.Size()
+		}
+		return err
+	})
+	if err != nil {
+		return 0, fmt.Errorf("measure the log: %w", err)
+	}
+	return used + free/4*3, nil
 }
 
 // connect opens one in-process connection.

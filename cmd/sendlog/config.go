@@ -131,6 +131,11 @@ func (c config) check() []error {
 	if c.UnknownWait < time.Second {
 		fault("UNKNOWN_WAIT", "is not a duration of 1s or more", "write it as 60s or 5m; Meta's statuses take seconds, so shorter waits may send twice")
 	}
+	if _, port, err := net.SplitHostPort(c.NATSListen); c.NATSListen != "" && (err != nil || !validPort(port)) {
+		fault("NATS_LISTEN", fmt.Sprintf("is %q", c.NATSListen), "write host:port, such as 127.0.0.1:4222")
+	} else if c.NATSListen != "" && c.AdminKey == "" && !loopback(c.NATSListen) {
+		fault("NATS_LISTEN", "is an address others can reach, and no ADMIN_KEY is set", "set ADMIN_KEY, or keep it on 127.0.0.1")
+	}
 	if c.NATSListen != "" && c.NATSURL != "" {
 		fault("NATS_LISTEN", "is for the embedded log, and NATS_URL is set", "leave one of them out")
 	}

@@ -127,6 +127,9 @@ func (h *house) openLog(ctx context.Context) error {
 		c.Embedded = embedded
 	}
 	broker, err := streams.Open(ctx, c)
+	if err != nil && c.Embedded == nil {
+		return configError{"NATS_URL", "cannot be used: " + err.Error(), "check the address and that JetStream is on, or leave it out for the embedded log"}
+	}
 	if err != nil {
 		return err
 	}
@@ -161,7 +164,9 @@ func (h *house) openTenants(ctx context.Context) error {
 
 func (h *house) openReadModels(ctx context.Context) (err error) {
 	if h.config.MongoURI != "" {
-		h.store, err = mongostore.Open(ctx, h.config.MongoURI, "")
+		if h.store, err = mongostore.Open(ctx, h.config.MongoURI, ""); err != nil {
+			return configError{"MONGO_URI", "cannot be used: " + err.Error(), "check the address, or leave it out for the embedded read models"}
+		}
 	} else if err = h.lockReadModels(); err == nil {
 		h.store, err = sqlitestore.Open(ctx, filepath.Join(h.config.DataDir, "read"))
 	}
