@@ -84,9 +84,15 @@ func open(t testing.TB, c streams.Config) *streams.Broker {
 // threeNodes starts a real cluster on loopback and opens a log on it.
 func threeNodes(t testing.TB) *streams.Broker {
 	t.Helper()
+	_, url := cluster(t)
+	return open(t, streams.Config{URL: url, Sealer: newVault(t)})
+}
+
+// cluster starts three servers on loopback that are one JetStream.
+func cluster(t testing.TB) (servers []*server.Server, url string) {
+	t.Helper()
 	ports := freePorts(t, 3)
 	dir := t.TempDir()
-	var servers []*server.Server
 	for i := range ports {
 		conf := filepath.Join(dir, fmt.Sprintf("n%d.conf", i))
 		text := fmt.Sprintf(`server_name: n%d
@@ -125,7 +131,7 @@ cluster { name: test, listen: 127.0.0.1:%d, routes: [nats://127.0.0.1:%d, nats:/
 		}
 		return false
 	})
-	return open(t, streams.Config{URL: urls[:len(urls)-1], Sealer: newVault(t)})
+	return servers, urls[:len(urls)-1]
 }
 
 // freePorts finds loopback ports that are free now.
