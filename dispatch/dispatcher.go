@@ -17,6 +17,7 @@ import (
 type Config struct {
 	Clock     domain.Clock
 	Facts     Facts
+	Gate      Gate
 	Graveyard Graveyard
 	Log       domain.Log
 	Logger    *slog.Logger

@@ -43,6 +43,14 @@ type Graveyard interface {
 	Bury(ctx context.Context, k domain.Key, id string, raw []byte, reason string) error
 }
 
+// Gate says whether messages of a number may be sent now. It answers from
+// memory.
+type Gate interface {
+	Open(domain.NumberID) bool
+	// Pass returns nil as soon as a number is open, or the context's error.
+	Pass(context.Context, domain.NumberID) error
+}
+
 // Tokens opens the access token of a number.
 type Tokens interface {
 	Token(domain.NumberID) (string, error)

@@ -117,6 +117,11 @@ func (p *pursuit) step() (done bool, err error) {
 	} else if err := p.d.Clock.Sleep(p.stop, next.NotBefore.Sub(p.d.Clock.Now())); err != nil {
 		return false, err
 	}
+	if next.Do == message.Attempt && !p.d.Gate.Open(p.key.Number) {
+		// However long the pause was, what is due is decided after it: a status
+		// may have proven the attempt before.
+		return false, p.d.Gate.Pass(p.stop, p.key.Number)
+	}
 	switch next.Do {
 	case message.Doubt:
 		return false, p.append(p.stop, &message.OutcomeUnknown{Attempt: next.Attempt, Reason: "no outcome was recorded"})
@@ -167,6 +172,9 @@ func (p *pursuit) attempt(next message.Step) error {
 		defer func() { <-p.d.calls }()
 	case <-p.stop.Done():
 		return p.stop.Err()
+	}
+	if !p.d.Gate.Open(p.key.Number) { // paused while others called
+		return nil
 	}
 	if err := p.append(p.stop, &message.SendAttempted{Attempt: next.Attempt, After: next.After}); err != nil {
 		return err

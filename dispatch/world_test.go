@@ -34,13 +34,14 @@ type world struct {
 	provider *scripted
 	graves   *graves
 	work     *lanes
+	gate     *gate
 	d        *Dispatcher
 }
 
 // newWorld builds a world whose waits are short enough to happen and long
 // enough to be seen in the recorded facts.
 func newWorld(t *testing.T) *world {
-	w := &world{t: t, log: logtest.NewMemory(), provider: &scripted{}, graves: &graves{}}
+	w := &world{t: t, log: logtest.NewMemory(), provider: &scripted{}, graves: &graves{}, gate: newGate()}
 	w.provider.log = w.log
 	w.work = &lanes{log: w.log}
 	w.d = w.dispatcher()
@@ -49,7 +50,7 @@ func newWorld(t *testing.T) *world {
 
 func (w *world) dispatcher() *Dispatcher {
 	return New(Config{
-		Clock: domain.SystemClock{}, Facts: w.log, Graveyard: w.graves, Log: w.log,
+		Clock: domain.SystemClock{}, Facts: w.log, Gate: w.gate, Graveyard: w.graves, Log: w.log,
 		Logger: slog.New(slog.NewTextHandler(testWriter{}, nil)), Meter: domain.NoMeter{},
 		Policy:   Policy{FirstWait: time.Millisecond, MostWait: 4 * time.Millisecond, UnknownWait: 20 * time.Millisecond, Drain: 5 * time.Second},
 		Provider: w.provider, Tokens: tokens{}, Work: w.work, HoldEvery: time.Hour,
@@ -64,6 +65,47 @@ func (testWriter) Write(p []byte) (int, error) {
 		return os.Stderr.Write(p)
 	}
 	return io.Discard.Write(p)
+}
+
+// gate is open until a test closes it.
+type gate struct {
+	mu     sync.Mutex
+	closed bool
+	moved  chan struct{}
+	waited chan struct{} // receives when somebody finds it closed
+}
+
+func newGate() *gate { return &gate{moved: make(chan struct{}), waited: make(chan struct{}, 100)} }
+
+func (g *gate) set(closed bool) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.closed = closed
+	close(g.moved)
+	g.moved = make(chan struct{})
+}
+
+func (g *gate) Open(domain.NumberID) bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return !g.closed
+}
+
+func (g *gate) Pass(ctx context.Context, n domain.NumberID) error {
+	for {
+		g.mu.Lock()
+		closed, moved := g.closed, g.moved
+		g.mu.Unlock()
+		if !closed {
+			return nil
+		}
+		g.waited <- struct{}{}
+		select {
+		case <-moved:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
 }
 
 type tokens struct{}
