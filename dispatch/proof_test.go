@@ -60,6 +60,7 @@ func TestStatusBeforeTheAnswerIsLost(t *testing.T) {
 		return lost(c)
 	})
 	w.run(w.d)
+	w.await(second, message.TypeSendAttempted)
 	w.await(first, message.TypeOutcomeUnknown) // its follower reads on
 	w.append(statuses, delivered(second, 1))
 	w.append(statuses, delivered(first, 1))

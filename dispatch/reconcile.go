@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"sync"
+	"time"
 
 	"github.com/sendlog/sendlog/domain"
 	"github.com/sendlog/sendlog/domain/message"
@@ -155,19 +156,21 @@ func (f *follower) wake() {
 	f.moved = make(chan struct{})
 }
 
-// wait returns a proof as soon as there is one, or false when ctx ends or the
-// reading broke off. It only makes things quicker: what it missed, settle finds.
+// wait returns a proof as soon as there is one, or false when ctx ends. It only
+// makes things quicker: what it missed, settle finds.
 func (q *inquiry) wait(ctx context.Context) (message.StatusReceived, bool) {
 	for {
 		status, proven, _, moved, err := q.look()
 		if proven {
 			return status, true
 		}
+		var again <-chan time.Time
 		if err != nil {
-			moved = nil // the next inquiry, or settle, starts it again
+			again = time.After(logRetry)
 		}
 		select {
 		case <-moved:
+		case <-again:
 		case <-ctx.Done():
 			return message.StatusReceived{}, false
 		}
