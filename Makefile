@@ -15,7 +15,7 @@ NESTED := $(patsubst %/go.mod,%,$(wildcard internal/*/go.mod))
 CONCURRENT := ./api/... ./cmd/... ./dispatch/... ./domain/... ./internal/... ./projections/... ./streams/...
 
 .DEFAULT_GOAL := help
-.PHONY: help run test race lint fuzz bench cover build image clean
+.PHONY: help run test race lint fuzz storm bench cover build image clean
 
 help: ## print this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-6s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -43,6 +43,9 @@ fuzz: ## fuzz every target for FUZZTIME (10s)
 		target=$${func#func }; echo "== $$target in $$(dirname $$file), $(FUZZTIME)"; \
 		$(GO) test -run '^$$' -fuzz "^$$target$$" -fuzztime $(FUZZTIME) "$$(dirname $$file)" </dev/null; \
 	done
+
+storm: ## kill -9 a sending process KILLS times (50) and account for every request
+	SENDLOG_KILLS=$(or $(KILLS),50) $(GO) test -timeout 30m -count=1 -v -run 'TestKillNine' ./cmd/sendlog
 
 bench: ## run the benchmarks, each for BENCHTIME (3s)
 	$(GO) test -run '^$$' -bench . -benchmem -benchtime $(BENCHTIME) \

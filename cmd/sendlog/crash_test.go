@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"os"
 	"os/exec"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -154,7 +155,10 @@ func TestKillNine(t *testing.T) {
 			}
 		})
 	}
-	kills := 5
+	kills := 5 // `make storm` asks for more
+	if asked, err := strconv.Atoi(os.Getenv("SENDLOG_KILLS")); err == nil {
+		kills = asked
+	}
 	for range kills {
 		_ = sleep(ctx, time.Duration(100+rng.IntN(400))*time.Millisecond) // the moment of the kill is what is random here
 		p.kill()
