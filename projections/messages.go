@@ -23,7 +23,7 @@ func messagesModel() Model {
 	byPosition := func(fields ...string) Index { return Index{Fields: fields, Sort: "position"} }
 	return Model{
 		Name:    "messages",
-		Version: 1,
+		Version: 2, // 2: the fingerprint of a request
 		Collections: []Collection{
 			{Name: inMessages, Indexes: []Index{
 				byPosition("tenant"), byPosition("tenant", "status"),
@@ -66,6 +66,7 @@ type messageDoc struct {
 	Wamids         []string        `json:"wamids,omitempty"`
 	ReplyTo        string          `json:"reply_to,omitempty"`
 	IdempotencyKey string          `json:"idempotency_key,omitempty"`
+	Fingerprint    string          `json:"fingerprint,omitempty"` // of the request; shown to nobody
 	Attempts       int             `json:"attempts,omitempty"`
 	Accepted       bool            `json:"accepted,omitempty"`
 	Unknown        int             `json:"unknown_attempt,omitempty"` // the newest attempt whose outcome is unknown

@@ -153,7 +153,7 @@ func (m *messageDoc) requested(e domain.Event) error {
 	if err := e.Decode(&f); err != nil {
 		return err
 	}
-	m.Type, m.To, m.IdempotencyKey = f.Type, f.To, f.IdempotencyKey
+	m.Type, m.To, m.IdempotencyKey, m.Fingerprint = f.Type, f.To, f.IdempotencyKey, f.Fingerprint
 	m.Content, m.Text = string(f.Content), words(f.Type, f.Content)
 	m.CreatedAt = at(e.At)
 	if m.Contact = digits(f.To); m.Contact == "" {

@@ -44,6 +44,21 @@ func (l *Library) Timeline(ctx context.Context, t domain.TenantID, id domain.Mes
 	return m.entries(), nil
 }
 
+// Find implements [message.Past]: a point read by id, from what has been folded
+// so far.
+func (l *Library) Find(ctx context.Context, t domain.TenantID, id domain.MessageID) (message.PastRequest, bool, error) {
+	m, err := l.message(ctx, t, id)
+	switch {
+	case domain.KindOf(err) == domain.Unknown:
+		return message.PastRequest{}, false, nil
+	case err != nil:
+		return message.PastRequest{}, false, err
+	}
+	return message.PastRequest{Number: m.Number, Fingerprint: m.Fingerprint, Position: m.Position}, true, nil
+}
+
+var _ message.Past = (*Library)(nil)
+
 func (l *Library) message(ctx context.Context, t domain.TenantID, id domain.MessageID) (*messageDoc, error) {
 	gen, err := l.reading("messages")
 	if err != nil {

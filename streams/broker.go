@@ -22,14 +22,17 @@ const recorderPending = 16384
 
 // Broker is the connected log with all it offers: [Broker.Events],
 // [Broker.Reader], [Broker.Lane], [Broker.Tenants], [Broker.Quarantine],
-// [Broker.Dead], [Broker.Live].
+// [Broker.Dead], [Broker.Live], [Broker.Archiver].
 type Broker struct {
-	conns    []*nats.Conn // publishers, then the recorder, then the reader
+	conns    []*nats.Conn // publishers, then the recorder, the reader and the copier
 	js       []jetstream.JetStream
 	recorder jetstream.JetStream
 	reader   jetstream.JetStream
+	copier   jetstream.JetStream // of the archiver: its bulk must not delay anybody's answer
 	events   jetstream.Stream
-	fsyncs   map[string]*fsyncs // by stream, when this process makes the log durable; nil otherwise
+	replicas int
+	disk     *disk // of the log in this process; nil for servers elsewhere
+	strict   bool  // an append is on disk before it is answered
 	codec    codec
 	away     breaks // of the reader's connection
 	log      *slog.Logger
@@ -51,7 +54,7 @@ const connectTimeout = 10 * time.Second
 // Open connects and makes sure that every stream and consumer exists.
 func Open(ctx context.Context, c Config) (*Broker, error) {
 	b := &Broker{codec: codec{sealer: c.Sealer}, log: c.Log, meter: c.Meter}
-	for range publishers + 2 {
+	for range publishers + 3 {
 		nc, err := c.dial()
 		if err != nil {
 			b.Close()
@@ -67,14 +70,14 @@ func Open(ctx context.Context, c Config) (*Broker, error) {
 		}
 		b.js = append(b.js, js)
 	}
-	b.recorder, b.reader = b.js[publishers], b.js[publishers+1]
+	b.recorder, b.reader, b.copier = b.js[publishers], b.js[publishers+1], b.js[publishers+2]
 	b.conns[publishers+1].SetDisconnectErrHandler(func(*nats.Conn, error) { b.away.happen() })
 	b.js = b.js[:publishers]
-	replicas := 1
+	b.replicas = 1
 	if b.conns[0].ConnectedClusterName() != "" {
-		replicas = 3
+		b.replicas = 3
 	}
-	if err := ensureTopology(ctx, b.reader, replicas); err != nil {
+	if err := ensureTopology(ctx, b.reader, b.replicas); err != nil {
 		b.Close()
 		return nil, err
 	}
@@ -83,11 +86,8 @@ func Open(ctx context.Context, c Config) (*Broker, error) {
 		b.Close()
 		return nil, fmt.Errorf("open stream %s: %w", streamEvents, err)
 	}
-	if c.Embedded != nil && c.Embedded.strict {
-		b.fsyncs = map[string]*fsyncs{}
-		for _, s := range streamConfigs(replicas) {
-			b.fsyncs[s.Name] = newFsyncs(c.Embedded.blocks(s.Name))
-		}
+	if c.Embedded != nil {
+		b.disk, b.strict = &disk{blocks: c.Embedded.blocks, streams: map[string]*fsyncs{}}, c.Embedded.strict
 	}
 	return b, nil
 }
@@ -103,15 +103,24 @@ func (b *Broker) settle(ctx context.Context, stream string, p publish) (uint64, 
 	return seq, b.sync(ctx, stream)
 }
 
-// sync waits until all that was acknowledged before is on disk. Servers
-// elsewhere keep their own promise.
+// sync waits until all that was acknowledged before is as durable as was
+// promised.
 func (b *Broker) sync(ctx context.Context, stream string) error {
-	if b.fsyncs == nil {
+	if !b.strict {
+		return nil
+	}
+	return b.onDisk(ctx, stream)
+}
+
+// onDisk waits until all that a stream acknowledged before is on disk. Servers
+// elsewhere keep their own promise.
+func (b *Broker) onDisk(ctx context.Context, stream string) error {
+	if b.disk == nil {
 		return nil
 	}
 	ctx, cancel := context.WithTimeout(ctx, domain.AppendTimeout)
 	defer cancel()
-	return durable(b.fsyncs[stream].wait(ctx))
+	return durable(b.disk.of(stream).wait(ctx))
 }
 
 func (c Config) dial() (*nats.Conn, error) {
@@ -144,24 +153,6 @@ func (b *Broker) publisher(n domain.NumberID) jetstream.JetStream {
 
 // Events returns the log of facts.
 func (b *Broker) Events() *Log { return &Log{b} }
-
-// Ready returns nil when the log answers and shows no loss.
-func (b *Broker) Ready(ctx context.Context) error {
-	for stream, f := range b.fsyncs {
-		if err := f.broken(); err != nil {
-			return fmt.Errorf("%s cannot be made durable any more: %w; mend the disk and start again", stream, err)
-		}
-	}
-	info, err := b.events.Info(ctx)
-	if err != nil {
-		return fmt.Errorf("the log does not answer: %w", err)
-	}
-	if info.State.NumDeleted > 0 {
-		return fmt.Errorf("%w: %d events are missing in the middle of %s; restore it from a replica or a backup",
-			ErrGap, info.State.NumDeleted, streamEvents)
-	}
-	return nil
-}
 
 // Close closes all connections.
 func (b *Broker) Close() {

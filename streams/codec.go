@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"strconv"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -83,6 +84,22 @@ func (c codec) decode(subject string, seq uint64, data []byte) (domain.Event, er
 		return domain.Event{}, fmt.Errorf("%w: event at %d contradicts its subject", errUndecodable, seq)
 	}
 	return env.event(domain.Key{Kind: kind, Tenant: tenant, Number: env.Number, ID: id}, seq, personal), nil
+}
+
+// Headers of an archived copy.
+const (
+	headerPosition = "Sendlog-Position" // where the event is in the log; the same as the copy's sequence
+	headerSubject  = "Sendlog-Subject"  // its subject in the hot log
+)
+
+// decodeArchived opens the archived copy of an event. What the stream, the
+// headers and the envelope say must agree.
+func (c codec) decodeArchived(stream string, m record) (domain.Event, error) {
+	subject := m.header.Get(headerSubject)
+	if m.header.Get(headerPosition) != strconv.FormatUint(m.position, 10) || m.subject != archiveSubject(stream, subject) {
+		return domain.Event{}, fmt.Errorf("%w: the copy at %d in %s contradicts its headers", errUndecodable, m.position, stream)
+	}
+	return c.decode(subject, m.position, m.data)
 }
 
 func (c codec) open(data []byte) (envelope, []byte, error) {

@@ -22,6 +22,44 @@ import (
 // wait meanwhile share the next one. One fsync of the newest message block
 // covers every event before it, because a stream only ever appends.
 
+// disk is where the log of this process lies.
+type disk struct {
+	blocks func(stream string) string // the directory of a stream's message blocks
+
+	mu      sync.Mutex
+	streams map[string]*fsyncs
+}
+
+func (d *disk) of(stream string) *fsyncs {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	f := d.streams[stream]
+	if f == nil {
+		f = newFsyncs(d.blocks(stream))
+		d.streams[stream] = f
+	}
+	return f
+}
+
+// forget lets go of a stream that was deleted.
+func (d *disk) forget(stream string) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	delete(d.streams, stream)
+}
+
+// broken returns which stream cannot be made durable any more and why, or nil.
+func (d *disk) broken() error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for stream, f := range d.streams {
+		if err := f.broken(); err != nil {
+			return fmt.Errorf("%s cannot be made durable any more: %w; mend the disk and start again", stream, err)
+		}
+	}
+	return nil
+}
+
 // fsyncs makes what one stream has written durable.
 type fsyncs struct {
 	dir string // of the stream's message blocks: <number>.blk
@@ -31,7 +69,7 @@ type fsyncs struct {
 	busy   bool   // an fsync is in flight
 	failed error  // an fsync failed: nothing can be promised until a restart
 
-	block  *os.File // the newest block known; only the goroutine that syncs touches it
+	block  *os.File // the newest block known, nil before the first; only the goroutine that syncs touches it
 	number int
 }
 
@@ -106,6 +144,17 @@ func (f *fsyncs) sync() error {
 		if err := f.block.Sync(); err != nil {
 			return fmt.Errorf("fsync log: %w", err)
 		}
+		// The server writes a block anew when it compresses it, or when most
+		// of it was purged: then what we hold is no longer the log's file.
+		if same, err := f.current(); err != nil {
+			return err
+		} else if !same {
+			_ = f.block.Close()
+			if err := f.open(); err != nil {
+				return err
+			}
+			continue
+		}
 		// A block is complete before its successor is made, so a look after
 		// the sync misses nothing.
 		next, err := os.OpenFile(f.path(f.number+1), os.O_RDWR, 0)
@@ -123,9 +172,33 @@ func (f *fsyncs) sync() error {
 	}
 }
 
-// open finds the newest block. It and its directory entry are synced, so that
-// what an earlier process left is durable too.
+// current reports whether the block we hold is the file of that name.
+func (f *fsyncs) current() (bool, error) {
+	ours, err := f.block.Stat()
+	if err != nil {
+		return false, fmt.Errorf("look at log block: %w", err)
+	}
+	theirs, err := os.Stat(f.path(f.number))
+	if errors.Is(err, os.ErrNotExist) {
+		return false, nil // purged whole
+	}
+	if err != nil {
+		return false, fmt.Errorf("look at log block: %w", err)
+	}
+	return os.SameFile(ours, theirs), nil
+}
+
+// open finds the newest block. The stream's settings, all blocks and their
+// directory entries are synced first, so that the stream is found again, and
+// what an earlier process left is durable too; syncing what is on disk already
+// costs next to nothing.
 func (f *fsyncs) open() error {
+	f.block = nil
+	stream := filepath.Dir(f.dir)
+	if err := errors.Join(syncFile(filepath.Join(stream, metaFile)), syncFile(filepath.Join(stream, metaSum)),
+		syncDir(stream), syncDir(filepath.Dir(stream))); err != nil {
+		return err
+	}
 	entries, err := os.ReadDir(f.dir)
 	if err != nil {
 		return fmt.Errorf("find log blocks: %w", err)
@@ -133,8 +206,13 @@ func (f *fsyncs) open() error {
 	newest := 0
 	for _, e := range entries {
 		name, isBlock := strings.CutSuffix(e.Name(), ".blk")
-		if n, err := strconv.Atoi(name); isBlock && err == nil {
-			newest = max(newest, n)
+		n, err := strconv.Atoi(name)
+		if !isBlock || err != nil {
+			continue
+		}
+		newest = max(newest, n)
+		if err := syncFile(f.path(n)); err != nil {
+			return err
 		}
 	}
 	if newest == 0 {
@@ -145,6 +223,23 @@ func (f *fsyncs) open() error {
 		return fmt.Errorf("open log block: %w", err)
 	}
 	return syncDir(f.dir)
+}
+
+// syncFile syncs a file of the log. A block that is purged meanwhile needs no
+// sync.
+func syncFile(path string) error {
+	file, err := os.OpenFile(path, os.O_RDWR, 0)
+	if errors.Is(err, os.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("open log file: %w", err)
+	}
+	defer file.Close()
+	if err := file.Sync(); err != nil {
+		return fmt.Errorf("fsync log: %w", err)
+	}
+	return nil
 }
 
 func (f *fsyncs) path(number int) string {

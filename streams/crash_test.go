@@ -20,6 +20,7 @@ import (
 const (
 	doomedDir        = "SENDLOG_TEST_DOOMED_DIR"
 	doomedDurability = "SENDLOG_TEST_DOOMED_DURABILITY"
+	doomedArchives   = "SENDLOG_TEST_DOOMED_ARCHIVES" // not empty: it archives and purges as well
 )
 
 // unsealed seals nothing: both processes can read what the other wrote.
@@ -44,16 +45,23 @@ func doomed(dir string) {
 	if err != nil {
 		fail(err)
 	}
+	archives := os.Getenv(doomedArchives) != ""
+	if archives {
+		go shorten(b, fail)
+	}
 	for side := range 16 {
 		go func() {
 			for {
 				n := domain.NumberID(fmt.Sprint(side))
-				k := message.OutgoingKey(tenantA, n, domain.OutgoingID(tenantA, ""))
+				k, x := message.OutgoingKey(tenantA, n, domain.OutgoingID(tenantA, "")), domain.First()
+				if archives { // nobody works the lanes here, and unfinished work is never purged
+					k, x = message.StatusKey(tenantA, n), domain.Any()
+				}
 				event, err := domain.NewEvent(k, time.Now(), "doomed", &message.SendAttempted{Attempt: 1})
 				if err != nil {
 					fail(err)
 				}
-				at, err := b.Events().Append(context.Background(), event, domain.First())
+				at, err := b.Events().Append(context.Background(), event, x)
 				if err != nil {
 					fail(err)
 				}
@@ -64,16 +72,30 @@ func doomed(dir string) {
 	_, _ = io.Copy(io.Discard, os.Stdin) // ends with the parent, should it die first
 }
 
+// shorten archives and purges without a rest.
+func shorten(b *streams.Broker, fail func(error)) {
+	ctx := context.Background() // ends with the process
+	a := b.Archiver(streams.ArchiverConfig{Clock: later{ahead: old}, Hot: hotTime, Keep: 20, Part: 300})
+	for {
+		if _, err := a.Copy(ctx); err != nil {
+			fail(err)
+		}
+		if _, err := a.Purge(ctx); err != nil {
+			fail(err)
+		}
+	}
+}
+
 // promised runs the doomed process until it has acknowledged some events,
 // kills it, and returns all that it had acknowledged.
-func promised(t *testing.T, dir string, d streams.Durability, some int) map[domain.Position]domain.EventID {
+func promised(t *testing.T, dir string, d streams.Durability, some int, env ...string) map[domain.Position]domain.EventID {
 	t.Helper()
 	self, err := os.Executable()
 	if err != nil {
 		t.Fatal(err)
 	}
 	child := exec.Command(self)
-	child.Env = append(os.Environ(), doomedDir+"="+dir, doomedDurability+"="+string(d))
+	child.Env = append(append(os.Environ(), doomedDir+"="+dir, doomedDurability+"="+string(d)), env...)
 	child.Stderr = os.Stderr
 	stdin, err := child.StdinPipe()
 	if err != nil {
@@ -132,8 +154,9 @@ func TestAcknowledgedEventsSurviveKill(t *testing.T) {
 	}
 }
 
-// survivors fails unless every acknowledged event is where it was promised.
-func survivors(t *testing.T, dir string, d streams.Durability, acked map[domain.Position]domain.EventID, when string) {
+// survivors fails unless every acknowledged event is where it was promised. It
+// returns how far the log reaches.
+func survivors(t *testing.T, dir string, d streams.Durability, acked map[domain.Position]domain.EventID, when string) streams.Extent {
 	t.Helper()
 	e := embed(t, dir, d)
 	defer e.Shutdown()
@@ -162,4 +185,9 @@ func survivors(t *testing.T, dir string, d streams.Durability, acked map[domain.
 	if lost > 0 {
 		t.Fatalf("%s: %d of %d acknowledged events are lost", when, lost, len(acked))
 	}
+	x, err := b.Extent(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return x
 }

@@ -3,6 +3,7 @@ package streams_test
 import (
 	"errors"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -155,4 +156,64 @@ func TestListenerWithoutADirectory(t *testing.T) {
 		nc.Close()
 		t.Error("came in")
 	}
+}
+
+// A key that is no longer good ends the connections it opened, and no others.
+func TestRecheckEndsConnections(t *testing.T) {
+	t.Parallel()
+	keys := &changing{keys: doorman{"key-a": tenantA, "key-b": tenantB}}
+	e, err := streams.StartEmbedded(streams.EmbeddedConfig{Dir: t.TempDir(), Durability: streams.Interval,
+		Listen: "127.0.0.1:0", Tenants: keys, Log: quiet()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(e.Shutdown)
+	connect := func(key string) (*nats.Conn, chan struct{}) {
+		gone := make(chan struct{})
+		nc, err := nats.Connect(e.ListenURL(), nats.Token(key), nats.NoReconnect(), nats.ClosedHandler(func(*nats.Conn) { close(gone) }))
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(nc.Close)
+		return nc, gone
+	}
+	_, goneA := connect("key-a")
+	b, goneB := connect("key-b")
+	left, _ := connect("key-a")
+	left.Close() // one that has left by itself is no trouble
+	e.Recheck()
+	keys.drop("key-a")
+	e.Recheck()
+	select {
+	case <-goneA:
+	case <-time.After(soon):
+		t.Fatal("the connection outlived its key")
+	}
+	if err := b.Flush(); err != nil {
+		t.Errorf("another's connection: %v", err)
+	}
+	select {
+	case <-goneB:
+		t.Error("another's connection ended")
+	default:
+	}
+	e.Recheck()
+}
+
+// changing is a doorman whose keys can be taken away.
+type changing struct {
+	mu   sync.Mutex
+	keys doorman
+}
+
+func (c *changing) Authenticate(key string) (domain.TenantID, bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.keys.Authenticate(key)
+}
+
+func (c *changing) drop(key string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	delete(c.keys, key)
 }

@@ -2,7 +2,7 @@ package streams
 
 import (
 	"crypto/rand"
-	"crypto/subtle"
+
 	"encoding/hex"
 	"fmt"
 	"io/fs"
@@ -44,7 +44,7 @@ const (
 	maxClients = 4096
 )
 
-// Authenticator tells which tenant an API key speaks for.
+// Authenticator tells which tenant an API key may listen to now.
 type Authenticator interface {
 	Authenticate(key string) (domain.TenantID, bool)
 }
@@ -53,6 +53,7 @@ type Authenticator interface {
 // directory.
 type Embedded struct {
 	server *server.Server
+	gate   *gate
 	lock   *flock.Flock
 	secret string
 	dir    string
@@ -84,6 +85,10 @@ func StartEmbedded(c EmbeddedConfig) (*Embedded, error) {
 		return nil, fmt.Errorf("the log directory %s is in use by another sendlog process; stop it, or set DATA_DIR to another directory", c.Dir)
 	}
 	e := &Embedded{lock: lock, secret: randomSecret(), dir: c.Dir, strict: c.Durability == Strict}
+	if err := mend(e.stream(""), c.Log); err != nil {
+		_ = lock.Unlock()
+		return nil, err
+	}
 	opts, err := e.options(c)
 	if err != nil {
 		_ = lock.Unlock()
@@ -131,7 +136,8 @@ func (e *Embedded) options(c EmbeddedConfig) (*server.Options, error) {
 	if c.Durability != Strict && c.Durability != Interval {
 		return nil, fmt.Errorf("durability %q: want %q or %q", c.Durability, Strict, Interval)
 	}
-	o.CustomClientAuthentication = gate{secret: e.secret, tenants: c.Tenants}
+	e.gate = &gate{secret: e.secret, tenants: c.Tenants, guests: map[uint64]string{}}
+	o.CustomClientAuthentication = e.gate
 	if c.Listen != "" {
 		host, port, err := net.SplitHostPort(c.Listen)
 		if err != nil {
@@ -184,7 +190,11 @@ func (e *Embedded) connect(opts ...nats.Option) (*nats.Conn, error) {
 // blocks returns the directory in which the server keeps the message blocks of
 // a stream (nats-server 2.15: <store>/jetstream/<account>/streams/<stream>/msgs).
 func (e *Embedded) blocks(stream string) string {
-	return filepath.Join(e.dir, "jetstream", "$G", "streams", stream, "msgs")
+	return filepath.Join(e.stream(stream), "msgs")
+}
+
+func (e *Embedded) stream(name string) string {
+	return filepath.Join(e.dir, "jetstream", "$G", "streams", name)
 }
 
 // ListenURL returns the address tenants may connect to, or "".
@@ -201,37 +211,6 @@ func (e *Embedded) Shutdown() {
 	e.server.Shutdown()
 	e.server.WaitForShutdown()
 	_ = e.lock.Unlock() // the process may hold it until exit; nothing depends on the result
-}
-
-// gate lets this process do everything, and a tenant's API key (as password or
-// token) subscribe to that tenant's live subjects and nothing else.
-type gate struct {
-	secret  string
-	tenants Authenticator
-}
-
-// Check implements server.Authentication.
-func (g gate) Check(c server.ClientAuthentication) bool {
-	o := c.GetOpts()
-	if o.Username == internalUser && subtle.ConstantTimeCompare([]byte(o.Password), []byte(g.secret)) == 1 {
-		return true
-	}
-	if g.tenants == nil {
-		return false
-	}
-	key := o.Password
-	if key == "" {
-		key = o.Token
-	}
-	tenant, ok := g.tenants.Authenticate(key)
-	if !ok || !domain.ValidToken(string(tenant)) { // a wildcard would hear everybody
-		return false
-	}
-	c.RegisterUser(&server.User{Username: string(tenant), Permissions: &server.Permissions{
-		Subscribe: &server.SubjectPermission{Allow: []string{liveSubject(tenant)}},
-		Publish:   &server.SubjectPermission{Deny: []string{">"}},
-	}})
-	return true
 }
 
 func randomSecret() string {

@@ -1,6 +1,10 @@
 package streams
 
-import "github.com/nats-io/nats.go/jetstream"
+import (
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+)
 
 // JetStream lets a test look behind the log, and do to it what only an
 // operator or a disk would.
@@ -12,10 +16,13 @@ const (
 	QuarantineChunk = quarantineChunk
 )
 
-// FailSyncs makes every further fsync of this broker fail, as a dying disk
-// does.
+// FailSyncs makes every further fsync of the streams of this broker fail, as a
+// dying disk does.
 func (b *Broker) FailSyncs(err error) {
-	for _, f := range b.fsyncs {
+	for _, c := range streamConfigs(1) {
+		b.disk.of(c.Name)
+	}
+	for _, f := range b.disk.streams {
 		f.mu.Lock()
 		f.failed = err
 		f.mu.Unlock()
@@ -25,5 +32,25 @@ func (b *Broker) FailSyncs(err error) {
 // SyncedBlock returns the file that the group commit of a stream holds for the
 // newest. Call it when nothing is being appended.
 func (b *Broker) SyncedBlock(stream string) string {
-	return b.fsyncs[stream].block.Name()
+	return b.disk.of(stream).block.Name()
 }
+
+// FailSync makes every further fsync of one stream fail.
+func (b *Broker) FailSync(stream string, err error) {
+	f := b.disk.of(stream)
+	f.mu.Lock()
+	f.failed = err
+	f.mu.Unlock()
+}
+
+// HoldsNewest reports whether the file that the group commit of a stream syncs
+// is the one of that name. Call it when nothing is being appended.
+func (b *Broker) HoldsNewest(stream string) (bool, error) {
+	return b.disk.of(stream).current()
+}
+
+// Following names the stream behind another one.
+func Following(newest string, at time.Time) string { return month{name: newest}.following(at) }
+
+// Before reports whether one archive stream is older than another.
+func Before(a, b string) bool { return month{name: a}.compare(month{name: b}) < 0 }

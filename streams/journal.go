@@ -134,8 +134,34 @@ func (j *Journal) read(ctx context.Context, after uint64, take func(jetstream.Ms
 	}
 }
 
-// decode opens a stored event of the journal, which must be the next one. What
-// the subject says and what the envelope says must agree.
+// Of returns up to limit events of one tenant after a position, oldest first.
+func (j *Journal) Of(ctx context.Context, t domain.TenantID, after domain.Position, limit int) ([]domain.Event, error) {
+	if !domain.ValidToken(string(t)) { // a wildcard would read everybody's
+		return nil, domain.Errorf(domain.Bug, nil, "a tenant id does not fit a subject")
+	}
+	s, err := j.b.reader.Stream(ctx, streamTenants)
+	if err != nil {
+		return nil, unreadable(fmt.Errorf("open stream %s: %w", streamTenants, err))
+	}
+	var events []domain.Event
+	for len(events) < limit {
+		m, err := s.GetMsg(ctx, uint64(after)+1, jetstream.WithGetMsgSubject(tenantSubject(t, ">")))
+		if notFound(err) {
+			break
+		}
+		if err != nil {
+			return nil, unreadable(fmt.Errorf("read stream %s: %w", streamTenants, err))
+		}
+		e, err := j.open(m.Subject, m.Sequence, m.Data)
+		if err != nil {
+			return nil, err
+		}
+		events, after = append(events, e), e.Position
+	}
+	return events, nil
+}
+
+// decode opens a stored event of the journal, which must be the next one.
 func (j *Journal) decode(m jetstream.Msg, last uint64) (domain.Event, error) {
 	meta, err := m.Metadata()
 	if err != nil {
@@ -145,11 +171,17 @@ func (j *Journal) decode(m jetstream.Msg, last uint64) (domain.Event, error) {
 	if seq != last+1 {
 		return domain.Event{}, lost(streamTenants, last, seq)
 	}
-	env, _, err := j.b.codec.open(m.Data())
+	return j.open(m.Subject(), seq, m.Data())
+}
+
+// open opens a stored event. What the subject says and what the envelope says
+// must agree.
+func (j *Journal) open(subject string, seq uint64, data []byte) (domain.Event, error) {
+	env, _, err := j.b.codec.open(data)
 	if err != nil {
 		return domain.Event{}, fmt.Errorf("journal of tenants at %d: %w", seq, err)
 	}
-	id, own := strings.CutPrefix(m.Subject(), tenantSubject(env.Tenant, ""))
+	id, own := strings.CutPrefix(subject, tenantSubject(env.Tenant, ""))
 	if !own || !domain.ValidToken(id) {
 		return domain.Event{}, fmt.Errorf("journal of tenants: %w: event at %d contradicts its subject", errUndecodable, seq)
 	}

@@ -2,11 +2,16 @@ package streams_test
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
+	"os"
+	"strconv"
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/sendlog/sendlog/domain"
 	"github.com/sendlog/sendlog/domain/tenant"
@@ -210,5 +215,96 @@ func TestJournalRefuses(t *testing.T) {
 		if _, err := b.Tenants().Append(t.Context(), e, 0); domain.KindOf(err) != domain.Bug {
 			t.Errorf("%s: %v", name, err)
 		}
+	}
+}
+
+// One tenant's events are read in pages, oldest first, without its neighbours'.
+func TestJournalOf(t *testing.T) {
+	t.Parallel()
+	b := oneNode(t, streams.Interval)
+	journalOf(t, b, 5)
+	var want []domain.Event
+	for i := range 7 {
+		e, err := domain.NewEvent(domain.Key{Kind: tenant.KindTenant, Tenant: "ten_2", ID: "quota_set"}, time.Now(), "admin", &tenant.QuotaSet{PerDay: i})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if e.Position, err = b.Tenants().Append(t.Context(), e, domain.Position(5+i)); err != nil {
+			t.Fatal(err)
+		}
+		want = append(want, e)
+	}
+	var got []domain.Event
+	for after := domain.Position(0); ; {
+		page, err := b.Tenants().Of(t.Context(), "ten_2", after, 3)
+		if err != nil || len(page) > 3 {
+			t.Fatal(len(page), err)
+		}
+		if len(page) == 0 {
+			break
+		}
+		got, after = append(got, page...), page[len(page)-1].Position
+	}
+	if len(got) != 8 || got[0].Type != tenant.TypeRegistered || fmt.Sprintf("%+v", got[1:]) != fmt.Sprintf("%+v", want) {
+		t.Errorf("read %+v\nwant the registration and %+v", got, want)
+	}
+	if none, err := b.Tenants().Of(t.Context(), "ten_9", 0, 3); err != nil || len(none) != 0 {
+		t.Errorf("of nobody: %v, %v", none, err)
+	}
+	if _, err := b.Tenants().Of(t.Context(), "*", 0, 3); domain.KindOf(err) != domain.Bug {
+		t.Errorf("of anybody: %v", err)
+	}
+}
+
+// A real journal is folded into a directory at a rate at which 100,000 tenants
+// take less than three seconds. The bound is generous by five: what is tested
+// is that the start does not wait for each event. JOURNAL_TENANTS=100000 runs
+// it at full size.
+func TestJournalReplay(t *testing.T) {
+	t.Parallel()
+	n := 2000
+	if v, err := strconv.Atoi(os.Getenv("JOURNAL_TENANTS")); err == nil {
+		n = v
+	}
+	b := oneNode(t, streams.Interval)
+	futures := make([]jetstream.PubAckFuture, n)
+	for i := range futures {
+		f := tenant.Registered{Name: fmt.Sprint("Tenant ", i), Number: domain.NumberID(fmt.Sprint(100000000000000 + i)),
+			DataKey: make([]byte, 170), Token: make([]byte, 230)}
+		facts, err := json.Marshal(&f)
+		if err != nil {
+			t.Fatal(err)
+		}
+		id := domain.NewTenantID()
+		data := fmt.Appendf(nil, `{"id":%q,"type":%q,"v":1,"tenant":%q,"key":"tenant.registered","at":"2026-11-03T12:00:00Z","actor":"admin","facts":%s}`,
+			domain.NewEventID(), f.EventType(), id, facts)
+		if futures[i], err = b.JetStream().PublishAsync("tenant."+string(id)+".registered", data, jetstream.WithStallWait(soon)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, f := range futures {
+		select {
+		case <-f.Ok():
+		case err := <-f.Err():
+			t.Fatal(err)
+		}
+	}
+	d := tenant.NewDirectory()
+	ctx := within(t, soon)
+	caught := make(chan struct{})
+	began := time.Now()
+	go func() { _ = b.Tenants().Follow(ctx, d.Apply, func() { close(caught) }) }()
+	select {
+	case <-caught:
+	case <-ctx.Done():
+		t.Fatal("the journal was not read")
+	}
+	took := time.Since(began)
+	t.Logf("%d tenants in %s, %.0f a second", n, took, float64(n)/took.Seconds())
+	if d.Position() != domain.Position(n) || len(d.List("", n+1)) != n {
+		t.Errorf("position %d, %d tenants", d.Position(), len(d.List("", n+1)))
+	}
+	if most := 5 * 3 * time.Second * time.Duration(n) / 100_000; took > most+2*time.Second {
+		t.Errorf("it took %s, at most %s may be", took, most+2*time.Second)
 	}
 }

@@ -35,12 +35,15 @@ func (l *Log) Append(ctx context.Context, e domain.Event, x domain.Expect) (doma
 	m := message(subject, e, data)
 	if last, ok := x.Sequence(); ok {
 		m.Header.Set(jetstream.ExpectedLastSubjSeqHeader, strconv.FormatUint(uint64(last), 10))
+		if last == 0 {
+			m.Header.Set(jetstream.ExpectedLastSubjSeqSubjHeader, anyLane(e.Key, subject))
+		}
 	}
 	p := publish{js: l.b.publisher(e.Key.Number), msg: m, meter: l.b.meter}
 	seq, err := l.b.settle(ctx, streamEvents, p)
 	l.b.meter.Observe(domain.AppendSeconds, time.Since(start).Seconds())
 	if errors.Is(err, domain.ErrConflict) {
-		return l.mine(ctx, subject, e.ID)
+		return l.mine(ctx, anyLane(e.Key, subject), e.ID)
 	}
 	return domain.Position(seq), err
 }
@@ -73,7 +76,7 @@ func (l *Log) Load(ctx context.Context, k domain.Key) ([]domain.Event, error) {
 		return nil, err
 	}
 	var events []domain.Event
-	err = l.walk(ctx, subject, func(m *jetstream.RawStreamMsg) error {
+	err = l.walk(ctx, anyLane(k, subject), func(m *jetstream.RawStreamMsg) error {
 		e, err := l.b.codec.decode(m.Subject, m.Sequence, m.Data)
 		if err != nil {
 			return domain.Errorf(domain.Bug, err, "an event of this message cannot be read")
@@ -87,7 +90,9 @@ func (l *Log) Load(ctx context.Context, k domain.Key) ([]domain.Event, error) {
 	return events, l.b.sync(ctx, streamEvents)
 }
 
-// walk visits the messages of one subject in order, read from the leader.
+// walk visits the messages of one aggregate in order, read from the leader.
+// Where the first of them lies the others lie, so a wildcard is asked for once:
+// finding that nothing more matches one reads every later block.
 func (l *Log) walk(ctx context.Context, subject string, visit func(*jetstream.RawStreamMsg) error) error {
 	for seq := uint64(1); ; {
 		m, err := l.b.events.GetMsg(ctx, seq, jetstream.WithGetMsgSubject(subject))
@@ -100,7 +105,7 @@ func (l *Log) walk(ctx context.Context, subject string, visit func(*jetstream.Ra
 		if err := visit(m); err != nil {
 			return err
 		}
-		seq = m.Sequence + 1
+		seq, subject = m.Sequence+1, m.Subject
 	}
 }
 

@@ -2,9 +2,12 @@ package streams
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"math"
 	"time"
 
+	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/sendlog/sendlog/domain"
@@ -13,7 +16,7 @@ import (
 // readAhead is how many events a cursor asks the server for at once.
 const readAhead = 2000
 
-// Reader reads the log in its one global order.
+// Reader reads the log in its one global order: the archive, then the hot log.
 type Reader struct{ b *Broker }
 
 // Reader returns a reader of the log.
@@ -30,11 +33,20 @@ func (r *Reader) Tail(ctx context.Context) (domain.Position, error) {
 
 // Incarnation identifies this log: it changes when the stream is made anew.
 func (r *Reader) Incarnation(ctx context.Context) (string, error) {
+	made, err := r.Made(ctx)
+	if err != nil {
+		return "", err
+	}
+	return made.Format(time.RFC3339Nano), nil
+}
+
+// Made returns when this log was made (UTC): no event in it is older.
+func (r *Reader) Made(ctx context.Context) (time.Time, error) {
 	info, err := r.b.events.Info(ctx)
 	if err != nil {
-		return "", unreadable(fmt.Errorf("read identity of the log: %w", err))
+		return time.Time{}, unreadable(fmt.Errorf("read identity of the log: %w", err))
 	}
-	return info.Created.UTC().Format(time.RFC3339Nano), nil
+	return info.Created.UTC(), nil
 }
 
 // readerResets is how often the client library tries by itself to go on after
@@ -45,105 +57,218 @@ const readerResets = 1
 // Cursor reads events in order. It is used by one goroutine.
 type Cursor struct {
 	b     *Broker
-	msgs  jetstream.MessagesContext
-	last  domain.Position
-	whole bool  // unfiltered: every position must follow the one before
-	err   error // ends the cursor; what came before it is returned first
+	place place
+	msgs  jetstream.MessagesContext // of the place; nil when what follows last has to be found
+	last  uint64                    // position
+	whole bool                      // unfiltered: every position must follow the one before
+	left  string                    // the stream that did not hold what follows last
+	stay  bool                      // it reads this one place only
+	err   error                     // ends the cursor; what came before it is returned first
 }
 
-// Open returns a cursor over all events after a position. The context bounds
-// opening only.
+// place is a stretch of the log: a stream, read after one position up to
+// another.
+type place struct {
+	stream string
+	after  uint64
+	until  uint64
+}
+
+// endless is the end of the hot log.
+const endless = math.MaxUint64
+
+// Open returns a cursor over all events after a position, archived or hot. The
+// context bounds opening only. After 0 it begins with the first event that is
+// kept.
 func (r *Reader) Open(ctx context.Context, after domain.Position) (*Cursor, error) {
-	c, err := r.open(ctx, after, "evt.>")
-	if err != nil {
+	c := &Cursor{b: r.b, last: uint64(after), whole: true}
+	if err := c.move(ctx); err != nil {
 		return nil, err
 	}
-	c.whole = true
 	return c, nil
 }
 
-func (r *Reader) open(ctx context.Context, after domain.Position, subject string) (*Cursor, error) {
-	cons, err := r.b.reader.OrderedConsumer(ctx, streamEvents, jetstream.OrderedConsumerConfig{
-		FilterSubjects: []string{subject},
-		DeliverPolicy:  jetstream.DeliverByStartSequencePolicy,
-		OptStartSeq:    uint64(after) + 1,
+// move goes on where the next event is. The hot log is asked first; what has
+// left it is in the archive, also when it leaves while it is being read.
+func (c *Cursor) move(ctx context.Context) error {
+	c.leave()
+	p, err := c.b.locate(ctx, c.last)
+	if err != nil {
+		return err
+	}
+	if p.stream == c.left {
+		// What follows was passed over there, and is nowhere else: positions
+		// leave a stream from its beginning only.
+		return lost(p.stream, c.last, c.last+1)
+	}
+	return c.enter(ctx, p, "")
+}
 
-		MaxResetAttempts: readerResets,
-	})
-	if err != nil {
-		return nil, unreadable(fmt.Errorf("open log after %d: %w", after, err))
+func (c *Cursor) enter(ctx context.Context, p place, subject string) error {
+	config := jetstream.OrderedConsumerConfig{
+		DeliverPolicy: jetstream.DeliverByStartSequencePolicy, OptStartSeq: p.after + 1, MaxResetAttempts: readerResets,
 	}
-	msgs, err := cons.Messages(jetstream.PullMaxMessages(readAhead))
-	if err != nil {
-		return nil, unreadable(fmt.Errorf("read log after %d: %w", after, err))
+	if subject != "" {
+		config.FilterSubjects = []string{subject}
 	}
-	return &Cursor{b: r.b, msgs: msgs, last: after}, nil
+	consumer, err := c.b.reader.OrderedConsumer(ctx, p.stream, config)
+	if err != nil {
+		return unreadable(fmt.Errorf("open %s after %d: %w", p.stream, p.after, err))
+	}
+	msgs, err := consumer.Messages(jetstream.PullMaxMessages(readAhead))
+	if err != nil {
+		return unreadable(fmt.Errorf("read %s after %d: %w", p.stream, p.after, err))
+	}
+	c.place, c.msgs, c.last = p, msgs, p.after
+	return nil
+}
+
+func (c *Cursor) leave() {
+	if c.msgs != nil {
+		c.msgs.Stop()
+		c.msgs = nil
+	}
+}
+
+// locate finds where the event after a position is, or will be.
+func (b *Broker) locate(ctx context.Context, after uint64) (place, error) {
+	h, err := b.hot(ctx)
+	if err != nil {
+		return place{}, err
+	}
+	if h.first <= after+1 {
+		return place{stream: streamEvents, after: after, until: endless}, nil
+	}
+	archive, err := b.months(ctx)
+	if err != nil {
+		return place{}, err
+	}
+	if after == 0 {
+		after = archive.begin() - 1
+	}
+	if m, ok := archive.of(after + 1); ok {
+		return place{stream: m.name, after: after, until: min(m.last, h.first-1)}, nil
+	}
+	if err := archive.whole(); err != nil {
+		return place{}, err
+	}
+	if err := h.joins(archive); err != nil {
+		return place{}, err
+	}
+	return place{}, hole(fmt.Sprintf("what follows %d is no longer kept (LOG_RETENTION); read from the beginning", after))
+}
+
+// record is a message as it lies in a stream.
+type record struct {
+	subject  string
+	position uint64
+	at       time.Time // when the server stored it
+	header   nats.Header
+	data     []byte
 }
 
 // drainWait is how long Next waits for one more event once it has some
 // (buffered ones arrive at once).
 const drainWait = time.Millisecond
 
-// Next returns 1 to most events, waiting for the first as long as ctx allows.
-// It returns [ErrGap] when an event is missing. After an error the cursor is of
-// no more use; open another one.
-func (c *Cursor) Next(ctx context.Context, most int) ([]domain.Event, error) {
-	if c.err != nil {
-		return nil, c.err
-	}
-	var events []domain.Event
-	for len(events) < most {
-		opt := jetstream.NextContext(ctx)
-		if len(events) > 0 {
-			opt = jetstream.NextMaxWait(drainWait)
+// errLater says that nothing more is there at the moment.
+var errLater = errors.New("no more events at the moment")
+
+// next returns the next message. It waits for it as long as ctx allows, or
+// only for a moment.
+func (c *Cursor) next(ctx context.Context, patient bool) (record, error) {
+	for {
+		if c.msgs == nil || c.last >= c.place.until {
+			if !patient {
+				return record{}, errLater
+			}
+			if err := c.move(ctx); err != nil {
+				return record{}, err
+			}
+		}
+		opt := jetstream.NextMaxWait(drainWait)
+		if patient {
+			opt = jetstream.NextContext(ctx)
 		}
 		m, err := c.msgs.Next(opt)
 		switch {
 		case err == nil:
-		case len(events) > 0:
-			// What is missing now comes with the next call, errors too.
-			return events, nil
+		case !patient:
+			return record{}, errLater // an error comes again
 		case ctx.Err() != nil:
-			return nil, ctx.Err()
+			return record{}, ctx.Err()
 		default:
-			return nil, unreadable(fmt.Errorf("read log after %d: %w", c.last, err))
+			return record{}, unreadable(fmt.Errorf("read %s after %d: %w", c.place.stream, c.last, err))
 		}
-		e, err := c.event(m)
+		meta, err := m.Metadata()
 		if err != nil {
-			c.err = err
-			if len(events) > 0 {
-				return events, nil
-			}
-			return nil, err
+			return record{}, fmt.Errorf("read %s after %d: %w", c.place.stream, c.last, err)
 		}
-		events = append(events, e)
+		r := record{subject: m.Subject(), position: meta.Sequence.Stream, at: meta.Timestamp, header: m.Headers(), data: m.Data()}
+		if c.whole && r.position != c.last+1 {
+			if c.stay {
+				return record{}, lost(c.place.stream, c.last, r.position)
+			}
+			c.left = c.place.stream
+			c.leave()
+			continue
+		}
+		c.last, c.left = r.position, ""
+		return r, nil
 	}
-	return events, nil
 }
 
-func (c *Cursor) event(m jetstream.Msg) (domain.Event, error) {
-	meta, err := m.Metadata()
-	if err != nil {
-		return domain.Event{}, fmt.Errorf("read log after %d: %w", c.last, err)
-	}
-	pos := domain.Position(meta.Sequence.Stream)
-	// The first event of all need not be 1: the hot log begins where the
-	// archive ends.
-	if c.whole && c.last > 0 && pos != c.last+1 {
-		return domain.Event{}, lost(streamEvents, uint64(c.last), uint64(pos))
-	}
-	e, err := c.b.codec.decode(m.Subject(), uint64(pos), m.Data())
-	if domain.KindOf(err) == domain.Unavailable {
-		return domain.Event{}, err
-	}
-	if err != nil {
-		return domain.Event{}, domain.Errorf(domain.Bug, err, "the log holds an event this build cannot read")
-	}
-	c.last = pos
-	return e, nil
+// Next returns 1 to most events, waiting for the first as long as ctx allows.
+// It returns [ErrGap] when an event is missing. After an error the cursor is of
+// no more use; open another one.
+func (c *Cursor) Next(ctx context.Context, most int) ([]domain.Event, error) {
+	return gather(ctx, c, most, func(m record) (domain.Event, error) {
+		e, err := c.decode(m)
+		if err != nil && domain.KindOf(err) != domain.Unavailable {
+			return e, domain.Errorf(domain.Bug, err, "the log holds an event this build cannot read")
+		}
+		return e, err
+	})
 }
 
-// Last returns the position of the newest event of a key, 0 when there is none.
+func (c *Cursor) decode(m record) (domain.Event, error) {
+	if c.place.stream == streamEvents {
+		return c.b.codec.decode(m.subject, m.position, m.data)
+	}
+	return c.b.codec.decodeArchived(c.place.stream, m)
+}
+
+// gather reads 1 to most messages. An error is returned when nothing came
+// before it; one that is final is kept until then.
+func gather[T any](ctx context.Context, c *Cursor, most int, read func(record) (T, error)) ([]T, error) {
+	if c.err != nil {
+		return nil, c.err
+	}
+	var all []T
+	for len(all) < most {
+		m, err := c.next(ctx, len(all) == 0)
+		if e, ok := errors.AsType[*domain.Error](err); ok && e.Kind == domain.Bug {
+			c.err = err
+		}
+		var one T
+		if err == nil {
+			one, err = read(m)
+			c.err = err // the place is past it now: going on would skip it
+		}
+		if err == nil {
+			all = append(all, one)
+			continue
+		}
+		if len(all) > 0 {
+			return all, nil // what is missing now comes with the next call, errors too
+		}
+		return nil, err
+	}
+	return all, nil
+}
+
+// Last returns the position of the newest event of a key, 0 when the hot log
+// has none.
 func (r *Reader) Last(ctx context.Context, k domain.Key) (domain.Position, error) {
 	subject, err := subjectOf(k)
 	if err != nil {
@@ -160,17 +285,26 @@ func (r *Reader) Last(ctx context.Context, k domain.Key) (domain.Position, error
 }
 
 // Follow calls fn with every event of a key recorded after a position, oldest
-// first, until ctx ends or fn returns an error.
+// first, until ctx ends or fn returns an error. It reads the hot log only: what
+// follows an unfinished message is never older. It returns an error of kind
+// [domain.Unknown] when the hot log no longer reaches back to the position.
 func (r *Reader) Follow(ctx context.Context, k domain.Key, after domain.Position, fn func(domain.Event) error) error {
 	subject, err := subjectOf(k)
 	if err != nil {
 		return err
 	}
-	c, err := r.open(ctx, after, subject)
+	c := &Cursor{b: r.b}
+	if err := c.enter(ctx, place{stream: streamEvents, after: uint64(after), until: endless}, subject); err != nil {
+		return err
+	}
+	defer c.leave()
+	h, err := r.b.hot(ctx)
 	if err != nil {
 		return err
 	}
-	defer c.msgs.Stop()
+	if h.first > uint64(after)+1 {
+		return domain.Errorf(domain.Unknown, nil, "the events in question have left the hot log (LOG_HOT)")
+	}
 	for {
 		events, err := c.Next(ctx, 1)
 		if err != nil {
@@ -184,6 +318,6 @@ func (r *Reader) Follow(ctx context.Context, k domain.Key, after domain.Position
 
 // Close ends the cursor.
 func (c *Cursor) Close() error {
-	c.msgs.Stop()
+	c.leave()
 	return nil
 }

@@ -14,7 +14,9 @@ import (
 //	tenant.<tenant>.<event>         the journal of tenants
 //	quarantine.<reason>[.part]      payloads that belong to nobody, and parts of large ones
 //	dlq.<kind>.<tenant>.<id>        copies of dead-lettered work
+//	arc.<month>.<pp>.<kind>.<tenant>  the archived copy of a fact; few subjects, so the id is in a header
 //	live.<tenant>.<kind…>.<id>      announcements, not stored
+//	presence.<role>                 processes telling each other that they are there, not stored
 
 // subjectOf returns the subject of a key. A key that does not fit a subject is
 // a bug of the caller: ids are validated where they enter the house.
@@ -26,6 +28,18 @@ func subjectOf(k domain.Key) (string, error) {
 		return "", domain.Errorf(domain.Bug, nil, "no stream holds keys of kind %q", k.Kind)
 	}
 	return fmt.Sprintf("evt.%02d.%s.%s.%s", domain.Lane(k.Number), k.Kind, k.Tenant, k.ID), nil
+}
+
+// anyLane returns what matches every subject a key may have. A message has one
+// lane, that of the number it leaves from; its id is the tenant's alone, and
+// whoever knows only the id, or asks for it to be new, means all lanes
+// (ADR 0009). It is also the literal by which a cluster tells that two first
+// appends of one message are in flight.
+func anyLane(k domain.Key, subject string) string {
+	if k.Kind != domain.KindMessage {
+		return subject
+	}
+	return fmt.Sprintf("evt.*.%s.%s.%s", k.Kind, k.Tenant, k.ID)
 }
 
 // parseSubject is the inverse of subjectOf, as far as a subject goes: the
@@ -59,9 +73,27 @@ func tenantSubject(t domain.TenantID, event string) string {
 func quarantineSubject(reason string) string     { return "quarantine." + reason }
 func quarantinePartSubject(reason string) string { return quarantineSubject(reason) + ".part" }
 
+func presenceSubject(role string) string { return "presence." + role }
+
 func deadSubject(kind string, t domain.TenantID, id string) string {
 	return fmt.Sprintf("dlq.%s.%s.%s", kind, t, id)
 }
 
 // liveSubject is what a tenant may subscribe to.
 func liveSubject(t domain.TenantID) string { return fmt.Sprintf("live.%s.>", t) }
+
+// archiveSubjects is what an archive stream takes. Streams of one server may
+// not share subjects, so the stream's own name is part of them.
+func archiveSubjects(stream string) string { return archiveToken(stream) + ".>" }
+
+func archiveToken(stream string) string { return "arc." + strings.TrimPrefix(stream, archivePrefix) }
+
+// archiveSubject is where the copy of an event goes. What no event of ours can
+// have as its subject is kept too, under "other".
+func archiveSubject(stream, subject string) string {
+	lane, kind, tenant, _, err := parseSubject(subject)
+	if err != nil {
+		return archiveToken(stream) + ".other"
+	}
+	return fmt.Sprintf("%s.%02d.%s.%s", archiveToken(stream), lane, kind, tenant)
+}

@@ -72,6 +72,16 @@ func streamConfigs(replicas int) []jetstream.StreamConfig {
 	return []jetstream.StreamConfig{events, tenants, quarantine, dead}
 }
 
+// archiveConfig is an archive stream whose first event has a position. Nothing
+// is deleted from it or purged; LOG_RETENTION drops it whole.
+func archiveConfig(name string, first uint64, replicas int) jetstream.StreamConfig {
+	return jetstream.StreamConfig{
+		Name: name, Subjects: []string{archiveSubjects(name)}, Storage: jetstream.FileStorage,
+		Retention: jetstream.LimitsPolicy, Replicas: replicas, Discard: jetstream.DiscardNew,
+		FirstSeq: first, Compression: jetstream.S2Compression, DenyDelete: true, DenyPurge: true,
+	}
+}
+
 func laneConsumer(lane int) jetstream.ConsumerConfig {
 	return jetstream.ConsumerConfig{
 		Durable:        fmt.Sprintf("lane%02d", lane),

@@ -25,7 +25,8 @@ type Redriver struct {
 // Redrive records that a message is to be tried again. It keeps its id and its
 // history, and gets a new budget of attempts. A message that is not
 // dead-lettered, or that the provider accepted after all, is refused with
-// [domain.Taken]: what the log proves to be sent is not sent a second time.
+// [domain.Taken]: what the log proves to be sent is not sent a second time. One
+// whose request is no longer at hand is refused with [domain.Unknown].
 func (r *Redriver) Redrive(ctx context.Context, k domain.Key, by string) error {
 	events, err := r.Log.Load(ctx, k)
 	if err != nil {
@@ -35,8 +36,8 @@ func (r *Redriver) Redrive(ctx context.Context, k domain.Key, by string) error {
 	switch {
 	case err != nil:
 		return err
-	case s.Last == 0:
-		return domain.Errorf(domain.Unknown, nil, "the log no longer holds this message")
+	case s.Last == 0, s.Headless:
+		return domain.Errorf(domain.Unknown, nil, "its request has left the hot log (LOG_HOT), so it can no longer be tried again; send it as a new message")
 	case s.Accepted:
 		return errAccepted()
 	case !s.Dead:

@@ -19,12 +19,19 @@ import (
 type Request struct {
 	Tenant         domain.TenantID
 	Number         domain.NumberID
-	Simulated      bool   // the number has a mock_ token: nobody is called, and placeholder digits ("x") are allowed
-	To             string // "+" and 8 to 15 digits; spaces, hyphens, dots and parentheses are dropped
-	Text           string // 1..4096 UTF-16 units
-	IdempotencyKey string // 1..255 visible ASCII characters, or empty for none
+	Among          []Sender // the tenant's numbers, when it has several and the request names none: Number is empty then
+	Simulated      bool     // the number has a mock_ token: nobody is called, and placeholder digits ("x") are allowed
+	To             string   // "+" and 8 to 15 digits; spaces, hyphens, dots and parentheses are dropped
+	Text           string   // 1..4096 UTF-16 units
+	IdempotencyKey string   // 1..255 visible ASCII characters, or empty for none
 	Actor          string
 	Trace          string
+}
+
+// Sender is a number a message may leave from.
+type Sender struct {
+	Number    domain.NumberID
+	Simulated bool
 }
 
 // Receipt answers a Request.
@@ -39,19 +46,37 @@ type Accepter struct {
 	Log   domain.Log
 	Clock domain.Clock
 	Meter domain.Meter
+	Past  Past // nil when the log keeps every key for ever
 }
 
 // Accept validates r and records it. When it returns nil the request is in the
 // log, once: a repeat under the same idempotency key answers the first
 // receipt, and another request under that key is refused with
-// [domain.KeyReused].
+// [domain.KeyReused]. That holds for ever, with [Accepter.Past]; while the past
+// cannot be asked, it holds for as long as the log keeps a key at hand.
+//
+// A request that does not say from which of several numbers is refused, unless
+// it repeats one: then it means the number that one left from. So the repeat of
+// a request from the days of one number is still its repeat.
 func (a *Accepter) Accept(ctx context.Context, r Request) (Receipt, error) {
+	past, err := a.remember(ctx, r)
+	if err != nil {
+		return Receipt{}, err
+	}
+	if r.Number == "" {
+		if err := a.choose(ctx, &r, past); err != nil {
+			return Receipt{}, err
+		}
+	}
 	wish, err := r.wish()
 	if err != nil {
 		return Receipt{}, err
 	}
 	id := domain.OutgoingID(r.Tenant, r.IdempotencyKey)
 	key := OutgoingKey(r.Tenant, r.Number, id)
+	if past != nil {
+		return a.replay(ctx, key, id, wish.Fingerprint, past)
+	}
 	e, err := domain.NewEvent(key, a.Clock.Now(), r.Actor, wish)
 	if err != nil {
 		return Receipt{}, err
@@ -59,7 +84,7 @@ func (a *Accepter) Accept(ctx context.Context, r Request) (Receipt, error) {
 	e.Trace, e.Correlation = r.Trace, string(id)
 	pos, err := a.Log.Append(ctx, e, domain.First())
 	if errors.Is(err, domain.ErrConflict) {
-		return a.replay(ctx, key, id, wish.Fingerprint)
+		return a.replay(ctx, key, id, wish.Fingerprint, nil)
 	}
 	if err != nil {
 		return Receipt{}, err
@@ -68,25 +93,29 @@ func (a *Accepter) Accept(ctx context.Context, r Request) (Receipt, error) {
 	return Receipt{ID: id, Position: pos}, nil
 }
 
-// replay answers a request whose key is already in the log.
-func (a *Accepter) replay(ctx context.Context, key domain.Key, id domain.MessageID, fingerprint string) (Receipt, error) {
-	events, err := a.Log.Load(ctx, key)
-	if err != nil {
-		return Receipt{}, err
+// choose finds the number of a request that names none.
+func (a *Accepter) choose(ctx context.Context, r *Request, past *PastRequest) error {
+	if r.IdempotencyKey != "" && validKey(r.IdempotencyKey) {
+		events, err := a.Log.Load(ctx, OutgoingKey(r.Tenant, "", domain.OutgoingID(r.Tenant, r.IdempotencyKey)))
+		if err != nil {
+			return err
+		}
+		var from domain.NumberID
+		switch {
+		case len(events) > 0:
+			from = events[0].Key.Number
+		case past != nil:
+			from = past.Number
+		}
+		for _, s := range r.Among {
+			if from != "" && from == s.Number {
+				r.Number, r.Simulated = s.Number, s.Simulated
+				return nil
+			}
+		}
 	}
-	if len(events) == 0 {
-		return Receipt{}, domain.Errorf(domain.Unavailable, nil, "the log answered that this key exists, but does not show it; try again")
-	}
-	var first SendRequested
-	if err := events[0].Decode(&first); err != nil {
-		return Receipt{}, err
-	}
-	if first.Fingerprint != fingerprint {
-		return Receipt{}, domain.Errorf(domain.KeyReused, nil,
-			"this idempotency key was used for a different request; use a new key, or repeat the first request exactly")
-	}
-	a.Meter.Add(domain.SendsReplayed, 1)
-	return Receipt{ID: id, Position: events[0].Position, Replayed: true}, nil
+	return &domain.Error{Kind: domain.Invalid, Message: "it is not clear which number to send from", Faults: []domain.Fault{
+		{Pointer: "/from", Detail: "is required: this tenant has several numbers; name one by its phone number id"}}}
 }
 
 // wish validates a request completely and locally, every fault with a pointer

@@ -24,6 +24,11 @@ type State struct {
 	Dead     bool
 	Redriven bool // somebody asked to try it again, and no attempt has followed yet
 
+	// Headless says that the log no longer has the request at hand, only what
+	// followed it. Such a message can end, but never be sent: nobody knows what
+	// it says.
+	Headless bool
+
 	// doubts holds the position of every attempt whose outcome nobody knows,
 	// by attempt number. A refusal of that very attempt removes it.
 	doubts map[int]domain.Position
@@ -46,6 +51,9 @@ func (s *State) DoubtfulSince() (domain.Position, bool) {
 func (s *State) Apply(e domain.Event) error {
 	if e.Position <= s.Last {
 		return fmt.Errorf("fold %s: position %d after %d", e.Type, e.Position, s.Last)
+	}
+	if s.Last == 0 {
+		s.Headless = e.Type != TypeSendRequested
 	}
 	switch e.Type {
 	case TypeSendRequested:
@@ -138,7 +146,18 @@ type Rules struct {
 //
 // An open attempt answers Doubt: the caller that made it knows the outcome and
 // records it instead of asking; any other leaves it alone for the patience.
+//
+// A message whose request is no longer at hand is given up where it would be
+// sent.
 func (s *State) Next(r Rules) Step {
+	step := s.next(r)
+	if s.Headless && step.Do == Attempt {
+		return Step{Do: GiveUp, Reason: "request_archived", NotBefore: step.NotBefore}
+	}
+	return step
+}
+
+func (s *State) next(r Rules) Step {
 	switch {
 	case s.Last == 0, s.Accepted, s.Dead:
 		return Step{Do: Nothing}

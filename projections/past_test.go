@@ -1,0 +1,50 @@
+package projections_test
+
+import (
+	"testing"
+
+	"github.com/sendlog/sendlog/domain"
+	"github.com/sendlog/sendlog/domain/message"
+	"github.com/sendlog/sendlog/projections"
+)
+
+// A request is found by its message id, with what tells a repeat from a reuse
+// of its key, whatever followed it; another tenant's is not. Nobody else is
+// shown the fingerprint.
+func TestFindRemembersRequests(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	at := w.log.add(w.event(out("msg_a"), &message.SendRequested{Type: "text", Keyed: true, SendWords: message.SendWords{
+		To: "+14155550100", Content: []byte(`{}`), IdempotencyKey: "order-17", Fingerprint: "f1"}}))
+	w.log.add(w.attempt("msg_a", 1), w.accept("msg_a", 1, "wamid.a"), w.attempt("msg_headless", 1))
+	l := w.library()
+	got, found, err := l.Find(t.Context(), tenA, "msg_a")
+	if want := (message.PastRequest{Number: numA, Fingerprint: "f1", Position: at}); err != nil || !found || got != want {
+		t.Errorf("found %+v, %t, %v; want %+v", got, found, err, want)
+	}
+	if got, found, err := l.Find(t.Context(), tenA, "msg_headless"); err != nil || !found || got.Fingerprint != "" {
+		t.Errorf("a message without its request: %+v, %t, %v", got, found, err)
+	}
+	for _, who := range []domain.TenantID{tenA, tenB} {
+		id := domain.MessageID("msg_a")
+		if who == tenA {
+			id = "msg_nobody"
+		}
+		if got, found, err := l.Find(t.Context(), who, id); err != nil || found {
+			t.Errorf("%s of %s: %+v, %t, %v", id, who, got, found, err)
+		}
+	}
+}
+
+// Without a model to trust nobody can say.
+func TestFindWithoutAModel(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	l, err := projections.NewLibrary(w.config())
+	must(t, err)
+	_, found, err := l.Find(t.Context(), tenA, "msg_a")
+	wantKind(t, err, domain.Unavailable)
+	if found {
+		t.Error("found")
+	}
+}

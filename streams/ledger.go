@@ -1,0 +1,91 @@
+package streams
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/sendlog/sendlog/domain"
+)
+
+// The ledger of daily allowances: a key-value bucket with one number per tenant
+// and day.
+const (
+	bucketQuota = "quota"
+	// ledgerAge is how long a day's number is kept, past its end everywhere.
+	ledgerAge = 48 * time.Hour
+	// ledgerTries bounds how often one Take meets another process's.
+	ledgerTries = 64
+)
+
+// Ledger keeps what was taken of daily allowances. It implements
+// tenant.Ledger.
+type Ledger struct {
+	b  *Broker
+	kv jetstream.KeyValue
+}
+
+// Ledger opens the ledger, which it creates when it is missing.
+func (b *Broker) Ledger(ctx context.Context) (*Ledger, error) {
+	kv, err := b.reader.CreateOrUpdateKeyValue(ctx, jetstream.KeyValueConfig{
+		Bucket: bucketQuota, History: 1, TTL: ledgerAge, Replicas: b.replicas, Storage: jetstream.FileStorage,
+	})
+	if err != nil {
+		return nil, fmt.Errorf("ensure bucket %s: %w", bucketQuota, err)
+	}
+	return &Ledger{b: b, kv: kv}, nil
+}
+
+// Take takes up to want of what is left of limit on a day, for good, and
+// returns how many it got and how many are left after it. One update of the
+// number, expecting the one that was read, decides between processes.
+func (l *Ledger) Take(ctx context.Context, t domain.TenantID, day string, want, limit int) (got, left int, err error) {
+	if !domain.ValidToken(string(t)) || !domain.ValidToken(day) {
+		return 0, 0, domain.Errorf(domain.Bug, nil, "an allowance does not fit a key")
+	}
+	ctx, cancel := context.WithTimeout(ctx, domain.AppendTimeout)
+	defer cancel()
+	key := string(t) + "." + day
+	for range ledgerTries {
+		taken, revision, err := l.read(ctx, key)
+		if err != nil {
+			return 0, 0, err
+		}
+		if got = min(want, limit-taken); got <= 0 {
+			return 0, 0, nil
+		}
+		_, err = l.kv.Update(ctx, key, []byte(strconv.Itoa(taken+got)), revision)
+		if err == nil {
+			return got, limit - taken - got, nil
+		}
+		switch v := judge(err); {
+		case v == conflict, errors.Is(err, jetstream.ErrKeyExists):
+		case v == askAgain && ctx.Err() == nil:
+			// What this try may have taken is lost to everybody: the sum stays
+			// below the limit.
+			l.b.meter.Add(domain.AppendRetries, 1)
+		default:
+			return 0, 0, unavailable(fmt.Errorf("take of an allowance: %w", err))
+		}
+	}
+	return 0, 0, unavailable(errors.New("take of an allowance: too many at once"))
+}
+
+// read returns what was taken and the revision that says so, 0 for none.
+func (l *Ledger) read(ctx context.Context, key string) (taken int, revision uint64, err error) {
+	e, err := l.kv.Get(ctx, key)
+	if errors.Is(err, jetstream.ErrKeyNotFound) {
+		return 0, 0, nil
+	}
+	if err != nil {
+		return 0, 0, unavailable(fmt.Errorf("read an allowance: %w", err))
+	}
+	if taken, err = strconv.Atoi(string(e.Value())); err != nil {
+		return 0, 0, domain.Errorf(domain.Bug, err, "an allowance is no number")
+	}
+	return taken, e.Revision(), nil
+}
