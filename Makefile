@@ -3,6 +3,7 @@
 GO        ?= go
 FUZZTIME  ?= 10s
 BENCHTIME ?= 3s
+EVENTS    ?= 1000000
 VERSION   ?= $(or $(shell git describe --tags --always --dirty 2>/dev/null),dev)
 
 STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
@@ -15,7 +16,7 @@ NESTED := $(patsubst %/go.mod,%,$(wildcard internal/*/go.mod))
 CONCURRENT := ./api/... ./cmd/... ./dispatch/... ./domain/... ./internal/... ./projections/... ./streams/...
 
 .DEFAULT_GOAL := help
-.PHONY: help run test race lint fuzz storm bench cover build image clean
+.PHONY: help run test race lint fuzz storm bench hotlog cover build image clean
 
 help: ## print this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-6s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -50,6 +51,9 @@ storm: ## kill -9 a sending process KILLS times (50) and account for every reque
 bench: ## run the benchmarks, each for BENCHTIME (3s)
 	$(GO) test -run '^$$' -bench . -benchmem -benchtime $(BENCHTIME) \
 		$$(grep -r --include='*_test.go' -l '^func Benchmark' . | xargs -n1 dirname | sort -u)
+
+hotlog: ## measure archiving, and a restart after a kill with EVENTS (1000000) hot and with a tenth of them
+	SENDLOG_HOTLOG=$(EVENTS) $(GO) test -run '^TestRestartCostsTheHotWindow$$' -v -timeout 30m ./streams
 
 cover: ## show how much of each function the tests reach; coverage.out for the browser view
 	$(GO) test -timeout 10m -coverprofile coverage.out ./...

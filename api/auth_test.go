@@ -12,8 +12,9 @@ import (
 // example makes a request that fits a route.
 func example(rt route, admin bool, tenantID string) ask {
 	a := ask{admin: admin, method: rt.method, path: strings.NewReplacer(tenantParam, tenantID,
-		":messageId", "msg_0", ":customerId", "cus_1", ":payloadId", "17", ":rebuildId", "reb_1").Replace(rt.path)}
-	if rt.method == http.MethodPost {
+		":messageId", "msg_0", ":customerId", "cus_1", ":payloadId", "17", ":rebuildId", "reb_1", ":numberId", "111111111111111",
+		":keyId", "nobodyhs").Replace(rt.path)}
+	if rt.method == http.MethodPost || rt.method == http.MethodPut {
 		a.body = "{}"
 	}
 	if strings.HasSuffix(rt.path, "/events") {
@@ -109,7 +110,7 @@ func TestForeignTenantIsUnknown(t *testing.T) {
 				}
 			}
 		}
-		if tested < 9 {
+		if tested < 21 {
 			t.Errorf("%s: only %d routes tested", name, tested)
 		}
 	}

@@ -33,8 +33,8 @@ func viewCustomer(v customer.View) customerJSON {
 
 func (s *Server) customerRoutes() []route {
 	return []route{
-		{fiber.MethodGet, tenantPath + "/customers", ofTenant, s.listCustomers},
-		{fiber.MethodGet, tenantPath + "/customers/:customerId", ofTenant, s.showCustomer},
+		{fiber.MethodGet, tenantPath + "/customers", toRead, s.listCustomers},
+		{fiber.MethodGet, tenantPath + "/customers/:customerId", toRead, s.showCustomer},
 	}
 }
 

@@ -43,7 +43,7 @@ func viewDeadLetter(v message.DeadLetter) deadLetterJSON {
 }
 
 func (s *Server) deadLetterRoutes(admin bool) []route {
-	all := []route{{fiber.MethodGet, tenantPath + "/dlq", ofTenant, s.listDeadLetters}}
+	all := []route{{fiber.MethodGet, tenantPath + "/dlq", toRead, s.listDeadLetters}}
 	if admin {
 		all = append(all,
 			route{fiber.MethodGet, "/dlq", ofAdmin, s.listAllDeadLetters},

@@ -21,13 +21,14 @@ import (
 // member is one member of a JSON object that a request may have.
 type member struct {
 	name string
-	into any    // *string, *[]string or *bool; left alone when the member is absent or null
+	into any    // *string, *[]string, *bool or *int; left alone when the member is absent or null
 	kind string // what it must be, for the person who wrote something else
 }
 
 func text(name string, into *string) member    { return member{name, into, "a string"} }
 func texts(name string, into *[]string) member { return member{name, into, "a list of strings"} }
 func flag(name string, into *bool) member      { return member{name, into, "true or false"} }
+func whole(name string, into *int) member      { return member{name, into, "a whole number"} }
 
 // decode reads the JSON object of a request into its members. What it fills
 // shares no memory with the request.
@@ -41,6 +42,14 @@ func decode(c *fiber.Ctx, members ...member) error {
 		return err
 	}
 	return decodeObject(bytes.Clone(c.BodyRaw()), members)
+}
+
+// decodeAny is decode for a request that may have no body at all.
+func decodeAny(c *fiber.Ctx, members ...member) error {
+	if len(c.BodyRaw()) == 0 {
+		return nil
+	}
+	return decode(c, members...)
 }
 
 func decodeObject(body []byte, members []member) error {

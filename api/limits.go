@@ -25,7 +25,7 @@ const (
 	maxNext = 2 << 10
 
 	// maxStreamsPerTenant bounds the open event streams of one tenant. Each
-	// costs a connection, two goroutines and a subscription.
+	// costs a connection, three goroutines and a subscription.
 	maxStreamsPerTenant = 32
 
 	// maxRedriveIDs bounds the messages named in one redrive.

@@ -127,31 +127,31 @@ func viewEntry(e message.Entry) entryJSON {
 
 func (s *Server) messageRoutes() []route {
 	return []route{
-		{fiber.MethodPost, tenantPath + "/send", ofTenant, s.send},
-		{fiber.MethodGet, tenantPath + "/messages", ofTenant, s.listMessages},
-		{fiber.MethodGet, tenantPath + "/messages/:messageId", ofTenant, s.showMessage},
-		{fiber.MethodGet, tenantPath + "/messages/:messageId/timeline", ofTenant, s.showTimeline},
+		{fiber.MethodPost, tenantPath + "/send", toSend, s.send},
+		{fiber.MethodGet, tenantPath + "/messages", toRead, s.listMessages},
+		{fiber.MethodGet, tenantPath + "/messages/:messageId", toRead, s.showMessage},
+		{fiber.MethodGet, tenantPath + "/messages/:messageId/timeline", toRead, s.showTimeline},
 	}
 }
 
 // send records a request to send. 202 means that it is in the log.
 func (s *Server) send(ctx context.Context, r request) error {
-	var to, words, inBody string
-	if err := decode(r.c, text("to", &to), text("text", &words), text("idempotency_key", &inBody)); err != nil {
+	var from, to, words, inBody string
+	err := decode(r.c, text("to", &to), text("text", &words), text("idempotency_key", &inBody), text("from", &from))
+	if err != nil {
 		return err
 	}
 	key, err := idempotencyKey(r.c, inBody)
 	if err != nil {
 		return err
 	}
-	if len(r.tenant.Numbers) == 0 {
-		return domain.Errorf(domain.Taken, nil, "this tenant has no number to send from")
+	wish := message.Request{
+		Tenant: r.tenant.ID, To: to, Text: words, IdempotencyKey: key, Actor: r.actor, Trace: traceparent(r.c),
 	}
-	number := r.tenant.Numbers[0]
-	receipt, err := s.ports.Sender.Accept(ctx, message.Request{
-		Tenant: r.tenant.ID, Number: number.ID, Simulated: number.Simulated,
-		To: to, Text: words, IdempotencyKey: key, Actor: r.actor, Trace: traceparent(r.c),
-	})
+	if err := sendFrom(&wish, r, domain.NumberID(from)); err != nil {
+		return err
+	}
+	receipt, err := s.accept(ctx, r, wish)
 	if err != nil {
 		return err
 	}
@@ -160,6 +160,35 @@ func (s *Server) send(ctx context.Context, r request) error {
 	}
 	r.c.Set(fiber.HeaderLocation, "/tenants/"+string(r.tenant.ID)+"/messages/"+string(receipt.ID))
 	return answer(r.c, fiber.StatusAccepted, receiptJSON{ID: receipt.ID, Status: message.Queued, Position: receipt.Position})
+}
+
+// sendFrom finds the number a request leaves from: the one it names, or the
+// only one. Among several it is left to the log, which may know the request.
+func sendFrom(wish *message.Request, r request, from domain.NumberID) error {
+	if from != "" {
+		n, ok := r.tenant.Number(from)
+		if !ok {
+			return &domain.Error{Kind: domain.Invalid, Message: "the message cannot be sent as it is",
+				Faults: []domain.Fault{{Pointer: "/from", Detail: "is not the phone number id of a number of this tenant"}}}
+		}
+		if r.who.Test && !n.Simulated {
+			return domain.Errorf(domain.Forbidden, nil, "a test key sends from simulated numbers only")
+		}
+		wish.Number, wish.Simulated = n.ID, n.Simulated
+		return nil
+	}
+	for _, n := range r.tenant.Numbers {
+		if n.Simulated || !r.who.Test {
+			wish.Among = append(wish.Among, message.Sender{Number: n.ID, Simulated: n.Simulated})
+		}
+	}
+	switch len(wish.Among) {
+	case 0:
+		return domain.Errorf(domain.Forbidden, nil, "a test key sends from simulated numbers only")
+	case 1:
+		wish.Number, wish.Simulated = wish.Among[0].Number, wish.Among[0].Simulated
+	}
+	return nil
 }
 
 // idempotencyKey returns the key of a request, from its body, its header, or

@@ -32,7 +32,7 @@ func viewNotice(v message.NoticeView) noticeJSON {
 }
 
 func (s *Server) noticeRoutes() []route {
-	return []route{{fiber.MethodGet, tenantPath + "/notices", ofTenant, s.listNotices}}
+	return []route{{fiber.MethodGet, tenantPath + "/notices", toRead, s.listNotices}}
 }
 
 func (s *Server) listNotices(ctx context.Context, r request) error {

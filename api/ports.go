@@ -18,20 +18,25 @@ import (
 // status and its Message is shown to the caller. Any other error is a 500 and
 // its text is only logged.
 type Ports struct {
+	Audit       Audit
 	Checks      []Check // what /readyz asks, in this order
 	Customers   Customers
 	DeadLetters DeadLetters
 	Directory   Directory // *tenant.Directory
 	Feed        Feed
 	Freshness   Freshness
+	Governor    Governor // *tenant.Registry
 	Inbox       Inbox
+	Issuer      Issuer // *tenant.Registry
 	Messages    Messages
 	Metrics     http.Handler // GET /metrics of the admin listener; nil = 404
 	Notices     Notices
 	Quarantine  Quarantine
 	Rebuilds    Rebuilds
 	Registrar   Registrar // *tenant.Registry
-	Sender      Sender    // *message.Accepter
+	Rotation    Rotation
+	Sender      Sender   // *message.Accepter
+	Throttle    Throttle // *tenant.Throttle
 	Verifier    Verifier
 }
 
@@ -48,14 +53,67 @@ type Directory interface {
 	Get(id domain.TenantID) (tenant.View, bool)
 	// List returns up to limit tenants with an id above after, in order of id.
 	List(after domain.TenantID, limit int) []tenant.View
-	// Authenticate returns the tenant an API key speaks for. It compares in
-	// constant time.
-	Authenticate(key string) (domain.TenantID, bool)
+	// Authenticate returns who an API key speaks for at a time. It compares
+	// in constant time.
+	Authenticate(key string, now time.Time) (tenant.Principal, bool)
+	// Keys returns a tenant's API keys, oldest first.
+	Keys(id domain.TenantID) []tenant.KeyView
+	// Holds reports whether a key that was authenticated may still be used,
+	// and Narrowed returns a channel that is closed as soon as one may reach
+	// less than before.
+	Holds(keyID string, now time.Time) bool
+	Narrowed() <-chan struct{}
 }
 
-// Registrar registers tenants. A number that somebody has is [domain.Taken].
+// Registrar registers tenants and their numbers. A number that somebody has is
+// [domain.Taken], one that a tenant does not have [domain.Unknown].
 type Registrar interface {
 	Register(ctx context.Context, r tenant.Registration) (tenant.Welcome, error)
+	AddNumber(ctx context.Context, a tenant.Addition) (tenant.View, error)
+	ReplaceToken(ctx context.Context, t domain.TenantID, n domain.NumberID, token, actor string) (tenant.View, error)
+}
+
+// Issuer issues and revokes API keys.
+type Issuer interface {
+	IssueKey(ctx context.Context, k tenant.KeyWish) (tenant.IssuedKey, error)
+	RevokeKey(ctx context.Context, t domain.TenantID, keyID, actor string) error
+}
+
+// Governor says what of a tenant is sent, and how much.
+type Governor interface {
+	Pause(ctx context.Context, p tenant.PauseWish) (tenant.View, error)
+	Resume(ctx context.Context, p tenant.PauseWish) (tenant.View, error)
+	SetQuota(ctx context.Context, t domain.TenantID, q tenant.Quota, actor string) (tenant.View, error)
+}
+
+// Throttle holds tenants to their quotas.
+type Throttle interface {
+	// Take counts one request, if the quota allows it.
+	Take(ctx context.Context, t domain.TenantID, q tenant.Quota) (tenant.Allowance, error)
+	// Return takes back what was counted for a request that recorded nothing.
+	Return(t domain.TenantID, q tenant.Quota)
+}
+
+// Audit reads what was done to a tenant, oldest first.
+type Audit interface {
+	Audit(ctx context.Context, t domain.TenantID, p Page) (Part[tenant.Entry], error)
+}
+
+// Rewrapping is how far a rotation of the master key is.
+type Rewrapping struct {
+	State string // "running" here, "failed" here, "done", or "incomplete": nobody is at it here
+	KEK   string // name of the master key that seals now
+	Done  int    // tenants under it
+	Total int
+	Error string // words for the operator when it failed
+}
+
+// Rotation brings every tenant under the current master key.
+type Rotation interface {
+	// Rotate begins, or goes on where an earlier one ended. One that is
+	// running is [domain.Taken].
+	Rotate(ctx context.Context, actor string) error
+	Rewrapping() Rewrapping
 }
 
 // Sender validates and records a request to send. When it returns nil the

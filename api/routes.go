@@ -11,6 +11,7 @@ import (
 const (
 	tenantParam = ":tenantId"
 	tenantPath  = "/tenants/" + tenantParam
+	numberPath  = tenantPath + "/numbers/:numberId"
 	webhookPath = "/whatsapp/webhook"
 )
 
@@ -31,7 +32,8 @@ type request struct {
 	c      *fiber.Ctx
 	route  string      // the pattern
 	tenant tenant.View // the tenant the path names and the caller may reach; zero where the path names none
-	actor  string
+	who    caller
+	actor  string // of who, as it is recorded
 }
 
 // routes is the whole interface of one listener, each noun's routes from its
@@ -40,6 +42,9 @@ func (s *Server) routes(admin bool) []route {
 	all := s.healthRoutes(admin)
 	all = append(all, s.webhookRoutes()...)
 	all = append(all, s.tenantRoutes(admin)...)
+	all = append(all, s.numberRoutes()...)
+	all = append(all, s.keyRoutes()...)
+	all = append(all, s.auditRoutes()...)
 	all = append(all, s.messageRoutes()...)
 	all = append(all, s.customerRoutes()...)
 	all = append(all, s.noticeRoutes()...)
@@ -48,6 +53,7 @@ func (s *Server) routes(admin bool) []route {
 	if admin {
 		all = append(all, s.quarantineRoutes()...)
 		all = append(all, s.rebuildRoutes()...)
+		all = append(all, s.rotationRoutes()...)
 	}
 	return all
 }
@@ -67,6 +73,6 @@ func (s *Server) serve(rt route, admin bool) fiber.Handler {
 		}
 		ctx, cancel := context.WithTimeout(s.requests, handlerTimeout)
 		defer cancel()
-		return rt.handle(ctx, request{c: c, route: rt.path, tenant: t, actor: who.actor()})
+		return rt.handle(ctx, request{c: c, route: rt.path, tenant: t, who: who, actor: who.actor()})
 	}
 }

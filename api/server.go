@@ -119,10 +119,12 @@ func (c *Config) mustBeComplete() {
 	}
 	p := c.Ports
 	for name, missing := range map[string]bool{
-		"Customers": p.Customers == nil, "DeadLetters": p.DeadLetters == nil, "Directory": p.Directory == nil,
-		"Feed": p.Feed == nil, "Freshness": p.Freshness == nil, "Inbox": p.Inbox == nil, "Messages": p.Messages == nil,
+		"Audit": p.Audit == nil, "Customers": p.Customers == nil, "DeadLetters": p.DeadLetters == nil, "Directory": p.Directory == nil,
+		"Feed": p.Feed == nil, "Freshness": p.Freshness == nil, "Governor": p.Governor == nil, "Inbox": p.Inbox == nil,
+		"Issuer": p.Issuer == nil, "Messages": p.Messages == nil,
 		"Notices": p.Notices == nil, "Quarantine": p.Quarantine == nil, "Rebuilds": p.Rebuilds == nil,
-		"Registrar": p.Registrar == nil, "Sender": p.Sender == nil, "Verifier": p.Verifier == nil,
+		"Registrar": p.Registrar == nil, "Rotation": p.Rotation == nil, "Sender": p.Sender == nil,
+		"Throttle": p.Throttle == nil, "Verifier": p.Verifier == nil,
 	} {
 		if missing {
 			panic("api: Config.Ports." + name + " is missing")
@@ -167,12 +169,10 @@ func (s *Server) app(admin bool) *fiber.App {
 	})
 	app.Use(s.envelope)
 	for _, rt := range s.routes(admin) {
-		// Fiber's Get answers HEAD too.
-		add := app.Get
-		if rt.method == fiber.MethodPost {
-			add = app.Post
+		if rt.method == fiber.MethodGet {
+			app.Head(rt.path, s.serve(rt, admin))
 		}
-		add(rt.path, s.serve(rt, admin))
+		app.Add(rt.method, rt.path, s.serve(rt, admin))
 	}
 
 	server := app.Server()
@@ -213,7 +213,7 @@ func (s *Server) strict(app *fiber.App) fasthttp.RequestHandler {
 			return
 		}
 		switch string(fc.Method()) {
-		case fiber.MethodGet, fiber.MethodHead, fiber.MethodPost:
+		case fiber.MethodGet, fiber.MethodHead, fiber.MethodPost, fiber.MethodPut, fiber.MethodDelete:
 		default:
 			fc.Request.Header.SetMethod(fiber.MethodTrace)
 		}

@@ -42,7 +42,7 @@ func (s *streams) enter(t domain.TenantID) (leave func(), ok bool) {
 }
 
 func (s *Server) streamRoutes() []route {
-	return []route{{fiber.MethodGet, tenantPath + "/events", ofTenant, s.stream}}
+	return []route{{fiber.MethodGet, tenantPath + "/events", toStream, s.stream}}
 }
 
 // stream answers a tenant's events as they happen (server-sent events), until
@@ -77,6 +77,9 @@ func (s *Server) stream(_ context.Context, r request) error {
 	r.c.Set(fiber.HeaderConnection, "close")
 	r.c.Set("X-Accel-Buffering", "no") // proxies of the nginx family hold events back otherwise
 	go watch(w.conn, cancel)
+	if r.who.KeyID != "" {
+		go s.guardStream(ctx, r.who, cancel)
+	}
 	id := requestID(r.c)
 	r.c.Context().SetBodyStreamWriter(func(out *bufio.Writer) {
 		defer end()
@@ -112,6 +115,33 @@ func watch(conn net.Conn, gone func()) {
 	var b [1]byte
 	_, _ = conn.Read(b[:]) // either way the stream is over
 	gone()
+}
+
+// guardStream ends a stream as soon as the key it was opened with no longer
+// reaches it: a listener must not outlive its permission.
+func (s *Server) guardStream(ctx context.Context, who caller, end func()) {
+	expired := make(<-chan time.Time)
+	if !who.ExpiresAt.IsZero() {
+		t := time.NewTimer(who.ExpiresAt.Sub(s.cfg.Clock.Now()))
+		defer t.Stop()
+		expired = t.C
+	}
+	for {
+		narrowed := s.ports.Directory.Narrowed()
+		own, ok := s.ports.Directory.Get(who.Tenant)
+		if !ok || !s.ports.Directory.Holds(who.KeyID, s.cfg.Clock.Now()) || permits(who.Principal, toStream, own) != nil {
+			end()
+			return
+		}
+		select {
+		case <-narrowed:
+		case <-expired:
+			end()
+			return
+		case <-ctx.Done():
+			return
+		}
+	}
 }
 
 // eventWriter writes one event stream.

@@ -15,17 +15,13 @@ import (
 type tenantJSON struct {
 	ID            domain.TenantID `json:"id"`
 	Name          string          `json:"name"`
-	Status        string          `json:"status"`
+	Status        string          `json:"status"`       // active or paused
+	PauseReason   *string         `json:"pause_reason"` // null while it is active
 	PhoneNumberID domain.NumberID `json:"phoneNumberId"`
 	WabaID        string          `json:"wabaId"` // "" when it was not given
 	Numbers       []numberJSON    `json:"numbers"`
+	Quota         quotaJSON       `json:"quota"`
 	CreatedAt     *time.Time      `json:"created_at"`
-}
-
-type numberJSON struct {
-	PhoneNumberID domain.NumberID `json:"phoneNumberId"`
-	WabaID        string          `json:"wabaId"`
-	Simulated     bool            `json:"simulated"` // its access token is a mock_ one: Meta is never called
 }
 
 // welcomeJSON answers a registration. The key is shown this once.
@@ -39,9 +35,10 @@ type welcomeJSON struct {
 }
 
 func viewTenant(v tenant.View) tenantJSON {
-	out := tenantJSON{ID: v.ID, Name: v.Name, Status: v.Status, CreatedAt: when(v.CreatedAt), Numbers: []numberJSON{}}
+	out := tenantJSON{ID: v.ID, Name: v.Name, Status: v.Status, PauseReason: orNull(v.Reason), Quota: viewQuota(v.Quota),
+		CreatedAt: when(v.CreatedAt), Numbers: []numberJSON{}}
 	for _, n := range v.Numbers {
-		out.Numbers = append(out.Numbers, numberJSON{PhoneNumberID: n.ID, WabaID: n.WABA, Simulated: n.Simulated})
+		out.Numbers = append(out.Numbers, viewNumber(n))
 	}
 	if len(out.Numbers) > 0 {
 		out.PhoneNumberID, out.WabaID = out.Numbers[0].PhoneNumberID, out.Numbers[0].WabaID
@@ -52,7 +49,10 @@ func viewTenant(v tenant.View) tenantJSON {
 func (s *Server) tenantRoutes(admin bool) []route {
 	all := []route{
 		{fiber.MethodPost, "/tenants/register", ofAdmin, s.register},
-		{fiber.MethodGet, tenantPath, ofTenant, s.showTenant},
+		{fiber.MethodGet, tenantPath, toRead, s.showTenant},
+		{fiber.MethodPost, tenantPath + "/pause", ofAdmin, s.pauseTenant},
+		{fiber.MethodPost, tenantPath + "/resume", ofAdmin, s.resumeTenant},
+		{fiber.MethodPut, tenantPath + "/quota", ofAdmin, s.setQuota},
 	}
 	if admin {
 		all = append(all, route{fiber.MethodGet, "/tenants", ofAdmin, s.listTenants})
@@ -84,6 +84,30 @@ func (s *Server) showTenant(_ context.Context, r request) error {
 		return err
 	}
 	return answer(r.c, fiber.StatusOK, viewTenant(r.tenant))
+}
+
+// pauseTenant stops sending for a tenant. Its requests are accepted and wait.
+func (s *Server) pauseTenant(ctx context.Context, r request) error {
+	return s.changePause(ctx, r, "", s.ports.Governor.Pause)
+}
+
+func (s *Server) resumeTenant(ctx context.Context, r request) error {
+	return s.changePause(ctx, r, "", s.ports.Governor.Resume)
+}
+
+// changePause pauses or resumes the tenant in the path, or one of its numbers.
+func (s *Server) changePause(ctx context.Context, r request, n domain.NumberID,
+	change func(context.Context, tenant.PauseWish) (tenant.View, error),
+) error {
+	var reason string
+	if err := decodeAny(r.c, text("reason", &reason)); err != nil {
+		return err
+	}
+	v, err := change(ctx, tenant.PauseWish{Tenant: r.tenant.ID, Number: n, Reason: reason, Actor: r.actor})
+	if err != nil {
+		return err
+	}
+	return answer(r.c, fiber.StatusOK, viewTenant(v))
 }
 
 func (s *Server) listTenants(ctx context.Context, r request) error {

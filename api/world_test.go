@@ -26,8 +26,11 @@ import (
 // These ports are satisfied by the domain itself.
 var (
 	_ Directory = (*tenant.Directory)(nil)
+	_ Governor  = (*tenant.Registry)(nil)
+	_ Issuer    = (*tenant.Registry)(nil)
 	_ Registrar = (*tenant.Registry)(nil)
 	_ Sender    = (*message.Accepter)(nil)
+	_ Throttle  = (*tenant.Throttle)(nil)
 )
 
 // What must never be logged. Every test sends these and no others; the keys
@@ -101,13 +104,15 @@ func newWorld(t *testing.T, change ...func(*Config)) *world {
 	t.Helper()
 	h := newHouse()
 	cfg := Config{
-		CursorKey: bytes.Repeat([]byte{7}, CursorKeySize),
-		Log:       slog.New(slog.NewJSONHandler(io.MultiWriter(allLogs, &h.logs), &slog.HandlerOptions{Level: slog.LevelDebug})),
-		Meter:     &h.meter, VerifyToken: canaryVerify,
+		Clock: h.clock, CursorKey: bytes.Repeat([]byte{7}, CursorKeySize),
+		Log:   slog.New(slog.NewJSONHandler(io.MultiWriter(allLogs, &h.logs), &slog.HandlerOptions{Level: slog.LevelDebug})),
+		Meter: &h.meter, VerifyToken: canaryVerify,
 		Ports: Ports{
-			Customers: h, DeadLetters: h, Directory: h.registry.Directory, Feed: h, Freshness: h, Inbox: h, Messages: h,
+			Audit: h, Customers: h, DeadLetters: h, Directory: h.registry.Directory, Feed: h, Freshness: h, Governor: h.registry,
+			Inbox: h, Issuer: h, Messages: h,
 			Metrics: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "sendlog_up 1") }),
-			Notices: h, Quarantine: h, Rebuilds: h, Registrar: h, Sender: h, Verifier: h,
+			Notices: h, Quarantine: h, Rebuilds: h, Registrar: h, Rotation: h, Sender: h,
+			Throttle: &tenant.Throttle{Clock: h.clock, Ledger: h.ledger, Shares: func() int { return h.shares }}, Verifier: h,
 			Checks: []Check{
 				{"log", func(context.Context) error { return nil }},
 				{"store", func(context.Context) error { return h.storeErr }},
@@ -317,6 +322,10 @@ func within[T any](t *testing.T, ch <-chan T, what string) T {
 type house struct {
 	registry *tenant.Registry
 	accepter *message.Accepter
+	journal  *memoryJournal
+	clock    *steppedClock
+	ledger   *memoryLedger
+	shares   int // processes that share a quota
 	meter    meter
 	logs     syncBuffer
 
@@ -355,8 +364,9 @@ type subscription struct {
 var noon = time.Date(2026, 3, 4, 12, 0, 0, 0, time.UTC)
 
 func newHouse() *house {
-	h := &house{position: 100, subscribed: make(chan subscription, 2*maxStreamsPerTenant)}
+	h := &house{position: 100, shares: 1, clock: &steppedClock{now: noon}, ledger: &memoryLedger{taken: map[string]int{}}, subscribed: make(chan subscription, 2*maxStreamsPerTenant)}
 	journal := &memoryJournal{directory: tenant.NewDirectory()}
+	h.journal = journal
 	h.registry = &tenant.Registry{Directory: journal.directory, Journal: journal, Vault: plainVault{}, Clock: fixedClock{}}
 	h.accepter = &message.Accepter{Log: &memoryLog{}, Clock: fixedClock{}, Meter: domain.NoMeter{}}
 	return h
@@ -409,6 +419,52 @@ func (h *house) Register(ctx context.Context, r tenant.Registration) (tenant.Wel
 		canaries.Unlock()
 	}
 	return welcome, err
+}
+
+func (h *house) AddNumber(ctx context.Context, a tenant.Addition) (tenant.View, error) {
+	return h.registry.AddNumber(ctx, a)
+}
+
+func (h *house) ReplaceToken(ctx context.Context, t domain.TenantID, n domain.NumberID, token, actor string) (tenant.View, error) {
+	return h.registry.ReplaceToken(ctx, t, n, token, actor)
+}
+
+func (h *house) IssueKey(ctx context.Context, k tenant.KeyWish) (tenant.IssuedKey, error) {
+	issued, err := h.registry.IssueKey(ctx, k)
+	if err == nil {
+		canaries.Lock()
+		canaries.words = append(canaries.words, issued.Key)
+		canaries.Unlock()
+	}
+	return issued, err
+}
+
+func (h *house) RevokeKey(ctx context.Context, t domain.TenantID, keyID, actor string) error {
+	return h.registry.RevokeKey(ctx, t, keyID, actor)
+}
+
+func (h *house) Audit(_ context.Context, t domain.TenantID, p Page) (Part[tenant.Entry], error) {
+	var all []tenant.Entry
+	for _, e := range h.journal.all() {
+		if e.Key.Tenant != t {
+			continue
+		}
+		entry, err := tenant.Audit(e)
+		if err != nil {
+			return Part[tenant.Entry]{}, err
+		}
+		all = append(all, entry)
+	}
+	return pageOf(h, "", all, p)
+}
+
+func (h *house) Rotate(_ context.Context, actor string) error {
+	h.note("rotate by " + actor)
+	return nil
+}
+
+func (h *house) Rewrapping() Rewrapping {
+	return Rewrapping{State: "running", KEK: "key-0123456789ab", Done: 3, Total: 7}
 }
 
 // pageOf serves any list; Next is the index to go on with.
@@ -559,7 +615,7 @@ func (l *memoryLog) Append(_ context.Context, e domain.Event, _ domain.Expect) (
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for _, have := range l.events {
-		if have.Key == e.Key {
+		if have.Key.Same(e.Key) {
 			return 0, domain.ErrConflict
 		}
 	}
@@ -573,7 +629,7 @@ func (l *memoryLog) Load(_ context.Context, k domain.Key) ([]domain.Event, error
 	defer l.mu.Unlock()
 	var out []domain.Event
 	for _, e := range l.events {
-		if e.Key == k {
+		if e.Key.Same(k) {
 			out = append(out, e)
 		}
 	}
@@ -584,6 +640,13 @@ func (l *memoryLog) Load(_ context.Context, k domain.Key) ([]domain.Event, error
 type memoryJournal struct {
 	mu        sync.Mutex
 	directory *tenant.Directory
+	events    []domain.Event
+}
+
+func (j *memoryJournal) all() []domain.Event {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return append([]domain.Event(nil), j.events...)
 }
 
 func (j *memoryJournal) Append(_ context.Context, e domain.Event, after domain.Position) (domain.Position, error) {
@@ -593,12 +656,17 @@ func (j *memoryJournal) Append(_ context.Context, e domain.Event, after domain.P
 		return 0, domain.ErrConflict
 	}
 	e.Position = after + 1
+	j.events = append(j.events, e)
 	return e.Position, j.directory.Apply(e)
 }
 
 // plainVault seals nothing; nobody here reads what it made.
 type plainVault struct{}
 
+func (plainVault) KEK() string { return "key-of-test" }
+func (plainVault) RotateDataKey(wrapped []byte, _ domain.TenantID) ([]byte, error) {
+	return wrapped, nil
+}
 func (plainVault) NewDataKey(domain.TenantID) ([]byte, error) { return []byte("key"), nil }
 func (plainVault) SealSecret(_ []byte, _ domain.TenantID, _ string, plain []byte) ([]byte, error) {
 	return plain, nil
@@ -611,6 +679,42 @@ type fixedClock struct{}
 
 func (fixedClock) Now() time.Time                                   { return noon }
 func (fixedClock) Sleep(ctx context.Context, _ time.Duration) error { return ctx.Err() }
+
+// steppedClock stands still until a test moves it.
+type steppedClock struct {
+	mu  sync.Mutex
+	now time.Time
+}
+
+func (c *steppedClock) Now() time.Time {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.now
+}
+
+func (c *steppedClock) Sleep(ctx context.Context, _ time.Duration) error { return ctx.Err() }
+
+func (c *steppedClock) step(d time.Duration) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.now = c.now.Add(d)
+}
+
+// memoryLedger keeps daily allowances.
+type memoryLedger struct {
+	mu    sync.Mutex
+	taken map[string]int
+	err   error
+}
+
+func (l *memoryLedger) Take(_ context.Context, t domain.TenantID, day string, want, limit int) (got, left int, err error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	key := string(t) + " " + day
+	got = max(0, min(want, limit-l.taken[key]))
+	l.taken[key] += got
+	return got, limit - l.taken[key], l.err
+}
 
 // meter remembers the labels it saw.
 type meter struct {

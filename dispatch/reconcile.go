@@ -136,7 +136,10 @@ func (r *reconciler) follow(ctx context.Context, number domain.Key, f *follower,
 		err = errors.New("it ended by itself")
 	}
 	r.logger.Warn("dispatch: reading statuses broke off", "tenant", number.Tenant, "number_id", number.Number, "error", err.Error())
-	f.err = domain.Errorf(domain.Unavailable, err, "the statuses of a number cannot be read now")
+	f.err = err
+	if domain.KindOf(err) != domain.Unknown { // what the log no longer has at hand will not come back
+		f.err = domain.Errorf(domain.Unavailable, err, "the statuses of a number cannot be read now")
+	}
 	f.wake()
 }
 

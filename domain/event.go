@@ -30,6 +30,16 @@ type Key struct {
 	ID     string   // message id or hash; for statuses and account facts the number
 }
 
+// Same reports whether two keys name one aggregate. The number of a message's
+// key says where it lies, not which message it is: a tenant with several
+// numbers has one message per idempotency key, whichever number it leaves from.
+func (k Key) Same(o Key) bool {
+	if k.Kind == KindMessage {
+		k.Number, o.Number = "", ""
+	}
+	return k == o
+}
+
 // Event is one fact with its envelope.
 //
 // Facts is JSON that anyone who may read the log may read. Personal is JSON

@@ -30,6 +30,14 @@ var facts = []func() domain.Fact{
 	func() domain.Fact { return &message.StatusReceived{} },
 	func() domain.Fact { return &message.AccountNotice{} },
 	func() domain.Fact { return &tenant.Registered{} },
+	func() domain.Fact { return &tenant.NumberAdded{} },
+	func() domain.Fact { return &tenant.TokenSealed{} },
+	func() domain.Fact { return &tenant.KeyIssued{} },
+	func() domain.Fact { return &tenant.KeyRevoked{} },
+	func() domain.Fact { return &tenant.QuotaSet{} },
+	func() domain.Fact { return &tenant.Paused{} },
+	func() domain.Fact { return &tenant.Resumed{} },
+	func() domain.Fact { return &tenant.DataKeyRewrapped{} },
 }
 
 // The list above is complete: a fact type that is not in it is not tested.
@@ -169,6 +177,14 @@ func fill(t *rapid.T, v reflect.Value) {
 			t.Fatal(err)
 		}
 		v.SetBytes(text)
+		return
+	case tenant.Scopes:
+		v.SetUint(uint64(rapid.Uint8Range(0, uint8(tenant.AllScopes)).Draw(t, "scopes")))
+		return
+	case map[domain.NumberID][]byte:
+		v.Set(reflect.ValueOf(rapid.MapOf(rapid.Custom(func(t *rapid.T) domain.NumberID {
+			return domain.NumberID(rapid.StringMatching("[0-9]{1,17}").Draw(t, "number"))
+		}), rapid.SliceOfN(rapid.Byte(), 1, 40)).Draw(t, "map")))
 		return
 	}
 	switch v.Kind() {

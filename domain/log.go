@@ -17,7 +17,8 @@ const (
 	expectAny
 )
 
-// First expects that the key has no event yet.
+// First expects that the key has no event yet, under any key that is the same
+// ([Key.Same]).
 func First() Expect { return Expect{kind: expectFirst} }
 
 // After expects that last is the newest event of the key.
@@ -53,6 +54,8 @@ type Log interface {
 	// call (same event id) is safe.
 	Append(ctx context.Context, e Event, x Expect) (Position, error)
 
-	// Load returns the events of a key in order, or none.
+	// Load returns the events of a key in order, or none. The events of a
+	// message are found under any number of its tenant, and say in their own
+	// key which it is ([Key.Same]).
 	Load(ctx context.Context, k Key) ([]Event, error)
 }

@@ -11,7 +11,9 @@ type (
 // or messages.
 const (
 	SendsAccepted     Counter   = "sendlog_sends_accepted_total"
+	SendsLimited      Counter   = "sendlog_sends_limited_total" // refused by a tenant's quota
 	SendsReplayed     Counter   = "sendlog_sends_replayed_total"
+	PastUnknown       Counter   = "sendlog_past_unknown_total"   // keyed requests decided by the hot log alone
 	AttemptsConcluded Counter   = "sendlog_attempts_total"       // outcome
 	FenceLost         Counter   = "sendlog_fence_lost_total"     // a second worker dropped the job
 	DeadLettered      Counter   = "sendlog_dead_letters_total"   // reason

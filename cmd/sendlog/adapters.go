@@ -14,6 +14,7 @@ import (
 	"github.com/sendlog/sendlog/domain"
 	"github.com/sendlog/sendlog/domain/customer"
 	"github.com/sendlog/sendlog/domain/message"
+	"github.com/sendlog/sendlog/domain/tenant"
 	"github.com/sendlog/sendlog/projections"
 	"github.com/sendlog/sendlog/streams"
 )
@@ -149,6 +150,48 @@ func part[T any](p api.Page, ask func(projections.Page) ([]T, *projections.Mark,
 	out := api.Part[T]{Items: items}
 	if next != nil {
 		out.Next = fmt.Sprintf("%d %s", next.Value, next.ID)
+	}
+	return out, nil
+}
+
+// listeners lets keys with the scope for it listen over NATS.
+type listeners struct {
+	directory *tenant.Directory
+	clock     domain.Clock
+}
+
+// Authenticate implements streams.Authenticator.
+func (l listeners) Authenticate(key string) (domain.TenantID, bool) {
+	return l.directory.Listener(key, l.clock.Now())
+}
+
+// audit gives the API what was done to a tenant.
+type audit struct{ *streams.Journal }
+
+// Audit implements api.Audit.
+func (a audit) Audit(ctx context.Context, t domain.TenantID, p api.Page) (api.Part[tenant.Entry], error) {
+	after := uint64(0)
+	if p.After != "" {
+		var err error
+		if after, err = strconv.ParseUint(p.After, 10, 64); err != nil {
+			return api.Part[tenant.Entry]{}, domain.Errorf(domain.Bug, err, "a cursor of ours cannot be read")
+		}
+	}
+	events, err := a.Of(ctx, t, domain.Position(after), p.Limit+1) // one more tells whether there are more
+	if err != nil {
+		return api.Part[tenant.Entry]{}, err
+	}
+	var out api.Part[tenant.Entry]
+	for i, e := range events {
+		if i == p.Limit {
+			out.Next = strconv.FormatUint(uint64(events[i-1].Position), 10)
+			break
+		}
+		entry, err := tenant.Audit(e)
+		if err != nil {
+			return api.Part[tenant.Entry]{}, err
+		}
+		out.Items = append(out.Items, entry)
 	}
 	return out, nil
 }

@@ -85,7 +85,7 @@ func problem(res *http.Response) error {
 	return errors.New(words)
 }
 
-// call sends a request and decodes the answer into out.
+// call sends a request and decodes the answer into out, if there is one.
 func (c *client) call(ctx context.Context, method, path string, body, out any) error {
 	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
 	defer cancel()
@@ -94,6 +94,9 @@ func (c *client) call(ctx context.Context, method, path string, body, out any) e
 		return err
 	}
 	defer res.Body.Close()
+	if out == nil {
+		return nil
+	}
 	if err := json.NewDecoder(res.Body).Decode(out); err != nil {
 		return fmt.Errorf("read answer: %w", err)
 	}

@@ -13,35 +13,17 @@ import (
 	"github.com/spf13/cobra"
 )
 
-func tenantsCommand(c *client) *cobra.Command {
-	return &cobra.Command{Use: "tenants", Short: "List the tenants", Args: cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			w := tabwriter.NewWriter(cmd.OutOrStdout(), 0, 0, 2, ' ', 0)
-			fmt.Fprintln(w, "ID\tNAME\tPHONE NUMBER ID\tSTATUS\tSINCE")
-			type row struct {
-				ID, Name, Status string
-				PhoneNumberID    string    `json:"phoneNumberId"`
-				CreatedAt        time.Time `json:"created_at"`
-			}
-			err := each(cmd.Context(), c, "/tenants?limit=200", func(t row) error {
-				_, err := fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\n", t.ID, t.Name, t.PhoneNumberID, t.Status, t.CreatedAt.Format(time.RFC3339))
-				return err
-			})
-			if err != nil {
-				return err
-			}
-			return w.Flush()
-		}}
-}
-
 func sendCommand(c *client) *cobra.Command {
-	var key string
+	var key, from string
 	cmd := &cobra.Command{Use: "send TENANT TO TEXT", Short: "Send a text message", Args: cobra.ExactArgs(3),
 		Example: `  sendlog send ten_… +14155550100 "Hello" --key order-1234`,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			body := map[string]string{"to": args[1], "text": args[2]}
 			if key != "" {
 				body["idempotency_key"] = key
+			}
+			if from != "" {
+				body["from"] = from
 			}
 			var answer struct{ ID, Status string }
 			if err := c.call(cmd.Context(), http.MethodPost, "/tenants/"+url.PathEscape(args[0])+"/send", body, &answer); err != nil {
@@ -51,6 +33,7 @@ func sendCommand(c *client) *cobra.Command {
 			return err
 		}}
 	cmd.Flags().StringVar(&key, "key", "", "idempotency key: repeating the command sends nothing again")
+	cmd.Flags().StringVar(&from, "from", "", "phone number id to send from, when the tenant has several")
 	return cmd
 }
 

@@ -29,21 +29,25 @@ const (
 // config is the environment, read once and checked. docs/configuration is the
 // README's table; .env.example has a line for each.
 type config struct {
-	AdminAddr   string
-	AdminKey    string
-	AppSecrets  []string // current first; the one before it may follow after a comma
-	DataDir     string
-	Durability  streams.Durability
-	GraphURL    string
-	GraphVer    string
-	Listen      string // host:port of the public listener
-	MasterKey   []byte
-	MongoURI    string
-	NATSListen  string
-	NATSURL     string
-	Roles       []string
-	UnknownWait time.Duration
-	VerifyToken string
+	AdminAddr    string
+	AdminKey     string
+	AppSecrets   []string // current first; the one before it may follow after a comma
+	DataDir      string
+	FormerKEKs   []vault.KEK // open what was sealed before the master key was changed
+	KEK          vault.KEK   // seals
+	Durability   streams.Durability
+	GraphURL     string
+	GraphVer     string
+	Listen       string        // host:port of the public listener
+	LogHot       time.Duration // how long an event stays in the hot log at least
+	LogRetention time.Duration // how long the archive keeps an event at least; 0: for ever
+	MasterKey    []byte        // what KEK is made of, unless it is a keyset
+	MongoURI     string
+	NATSListen   string
+	NATSURL      string
+	Roles        []string
+	UnknownWait  time.Duration
+	VerifyToken  string
 }
 
 // configError names the variable, what is wrong with it and what to do.
@@ -79,10 +83,14 @@ func readConfig(env func(string) string) (config, error) {
 	if c.UnknownWait, err = time.ParseDuration(get("UNKNOWN_WAIT", domain.UnknownWait.String())); err != nil {
 		c.UnknownWait = 0 // check says so
 	}
+	if c.LogHot, err = time.ParseDuration(get("LOG_HOT", "72h")); err != nil {
+		c.LogHot = 0 // check says so
+	}
+	if c.LogRetention, err = time.ParseDuration(get("LOG_RETENTION", "0s")); err != nil {
+		c.LogRetention = -1 // check says so
+	}
 	faults := c.check()
-	key, err := c.masterKey(env("MASTER_KEY"))
-	c.MasterKey = key
-	return c, errors.Join(append(faults, err)...)
+	return c, errors.Join(append(faults, c.readKeys(env))...)
 }
 
 var graphVersion = regexp.MustCompile(`^v[0-9]{1,3}\.[0-9]{1,2}$`)
@@ -130,6 +138,12 @@ func (c config) check() []error {
 	}
 	if c.UnknownWait < time.Second {
 		fault("UNKNOWN_WAIT", "is not a duration of 1s or more", "write it as 60s or 5m; Meta's statuses take seconds, so shorter waits may send twice")
+	}
+	if c.LogHot < time.Minute {
+		fault("LOG_HOT", "is not a duration of 1m or more", "write it as 72h; it is how long a restart has to read and an idempotency key is known without the read models")
+	}
+	if c.LogRetention != 0 && c.LogRetention < c.LogHot {
+		fault("LOG_RETENTION", "is not a duration of LOG_HOT or more", "write it as 8760h, or leave it out to keep everything for ever")
 	}
 	if _, port, err := net.SplitHostPort(c.NATSListen); c.NATSListen != "" && (err != nil || !validPort(port)) {
 		fault("NATS_LISTEN", fmt.Sprintf("is %q", c.NATSListen), "write host:port, such as 127.0.0.1:4222")

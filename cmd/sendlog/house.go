@@ -1,9 +1,8 @@
 package main
 
 import (
+	"bytes"
 	"context"
-	"crypto/hkdf"
-	"crypto/sha256"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -59,7 +58,7 @@ func openHouse(ctx context.Context, c config, policy dispatch.Policy, log *slog.
 	h := &house{config: c, log: log, clock: domain.SystemClock{}, meter: newMeter(), policy: policy,
 		directory: tenant.NewDirectory(), services: newGroup(log)}
 	for _, step := range []func(context.Context) error{
-		h.openVault, h.openLog, h.openTenants, h.openReadModels, h.openDispatch, h.openDoors,
+		h.openVault, h.openLog, h.openTenants, h.openReadModels, h.openArchive, h.openDispatch, h.openDoors,
 	} {
 		if err := step(ctx); err != nil {
 			return nil, errors.Join(err, h.close())
@@ -82,9 +81,9 @@ func (h *house) close() error {
 	return err
 }
 
-func (h *house) openVault(context.Context) (err error) {
-	h.vault, err = vault.New(h.config.MasterKey, keyring{h.directory})
-	return err
+func (h *house) openVault(context.Context) error {
+	h.vault = vault.Under(keyring{h.directory}, h.config.KEK, h.config.FormerKEKs...)
+	return nil
 }
 
 // keyring finds data keys. An event of a tenant can be read before the news of
@@ -112,12 +111,27 @@ func (k keyring) DataKey(t domain.TenantID) ([]byte, bool) {
 	}
 }
 
+// NextDataKey implements vault.Patience.
+func (k keyring) NextDataKey(t domain.TenantID, wrapped []byte) ([]byte, bool) {
+	ctx, cancel := context.WithTimeout(context.Background(), keyPatience) // as in DataKey
+	defer cancel()
+	for {
+		at := k.directory.Position()
+		if key, ok := k.directory.DataKey(t); ok && !bytes.Equal(key, wrapped) {
+			return key, true
+		}
+		if k.directory.Wait(ctx, at+1) != nil {
+			return nil, false
+		}
+	}
+}
+
 func (h *house) openLog(ctx context.Context) error {
 	c := streams.Config{URL: h.config.NATSURL, Sealer: h.vault, Log: h.log, Meter: h.meter}
 	if c.URL == "" {
 		embedded, err := streams.StartEmbedded(streams.EmbeddedConfig{
 			Dir: filepath.Join(h.config.DataDir, "log"), Durability: h.config.Durability,
-			Listen: h.config.NATSListen, Tenants: h.directory, Log: h.log,
+			Listen: h.config.NATSListen, Tenants: listeners{h.directory, h.clock}, Log: h.log,
 		})
 		if err != nil {
 			return err
@@ -125,6 +139,9 @@ func (h *house) openLog(ctx context.Context) error {
 		h.closers = append(h.closers, embedded.Shutdown)
 		h.liveURL = embedded.ListenURL()
 		c.Embedded = embedded
+		if h.config.NATSListen != "" {
+			h.services.start("keys of listeners", func(ctx context.Context) error { return h.recheckListeners(ctx, embedded) })
+		}
 	}
 	broker, err := streams.Open(ctx, c)
 	if err != nil && c.Embedded == nil {
@@ -152,11 +169,8 @@ func (h *house) openTenants(ctx context.Context) error {
 	case s := <-h.services.failed:
 		return fmt.Errorf("%s: %w", s.name, s.err)
 	}
-	for _, t := range h.directory.List("", 1) {
-		if _, err := h.vault.Seal(t.ID, "evt_check", nil); err != nil {
-			return configError{"MASTER_KEY", "does not open the data in " + h.config.DataDir + " (" + err.Error() + ")",
-				"set the key this data was written with (" + filepath.Join(h.config.DataDir, "master.key") + " holds it if none was set then), or another DATA_DIR; nothing was changed"}
-		}
+	if err := h.checkMasterKey(); err != nil {
+		return err
 	}
 	h.registry = &tenant.Registry{Directory: h.directory, Journal: h.broker.Tenants(), Vault: h.vault, Clock: h.clock}
 	return nil
@@ -250,7 +264,7 @@ func (h *house) openDispatch(context.Context) error {
 		policy.Patience = cloudapi.CallTimeout + 5*time.Second
 	}
 	d := dispatch.New(dispatch.Config{
-		Clock: h.clock, Facts: h.broker.Reader(), Graveyard: h.broker.Dead(), Log: h.broker.Events(),
+		Clock: h.clock, Facts: h.broker.Reader(), Gate: h.directory, Graveyard: h.broker.Dead(), Log: h.broker.Events(),
 		Logger: h.log, Meter: h.meter, Policy: policy, HoldEvery: streams.HoldEvery,
 		Provider: &dispatch.Providers{Inbox: h.inbox, Logger: h.log, Meta: meta},
 		Tokens:   h.registry, Work: work{h.broker},
@@ -259,22 +273,38 @@ func (h *house) openDispatch(context.Context) error {
 	return nil
 }
 
-func (h *house) openDoors(context.Context) error {
-	cursorKey, err := hkdf.Key(sha256.New, h.config.MasterKey, nil, "sendlog cursors", api.CursorKeySize)
+func (h *house) openDoors(ctx context.Context) error {
+	cursorKey, err := h.config.KEK.Derive("sendlog cursors", api.CursorKeySize)
 	if err != nil {
-		return fmt.Errorf("derive cursor key: %w", err)
+		return err
+	}
+	ledger, err := h.broker.Ledger(ctx)
+	if err != nil {
+		return err
+	}
+	others := h.broker.Presence(roleAPI)
+	if h.config.has(roleAPI) {
+		h.services.start("presence", others.Run)
+	}
+	rotation := newRotation(h.registry, h.log)
+	h.services.start("rotation", rotation.run)
+	past, err := h.past(ctx)
+	if err != nil {
+		return err
 	}
 	lib := reading{h.library}
 	h.server = api.New(api.Config{
 		AdminKey: h.config.AdminKey, Clock: h.clock, CursorKey: cursorKey, Log: h.log, Meter: h.meter,
 		VerifyToken: h.config.VerifyToken,
 		Ports: api.Ports{
-			Checks: h.checks(), Customers: lib, DeadLetters: &deadLetters{reading: lib, redriver: &message.Redriver{
+			Audit: audit{h.broker.Tenants()}, Checks: h.checks(), Customers: lib, DeadLetters: &deadLetters{reading: lib, redriver: &message.Redriver{
 				Clock: h.clock, Log: h.broker.Events(), Proofs: dispatch.Proofs{Facts: h.broker.Reader()}}},
-			Directory: h.directory, Feed: feed{h.broker.Live()}, Freshness: lib, Inbox: h.inbox, Messages: lib,
+			Directory: h.directory, Feed: feed{h.broker.Live()}, Freshness: lib,
+			Governor: h.registry, Inbox: h.inbox, Issuer: h.registry, Messages: lib,
 			Metrics: h.meter.handler(), Notices: lib, Quarantine: quarantine{h.broker.Quarantine(h.vault)},
-			Rebuilds: newRebuilds(h.library), Registrar: h.registry,
-			Sender:   &message.Accepter{Log: h.broker.Events(), Clock: h.clock, Meter: h.meter},
+			Rebuilds: newRebuilds(h.library), Registrar: h.registry, Rotation: rotation,
+			Sender:   &message.Accepter{Log: h.broker.Events(), Clock: h.clock, Meter: h.meter, Past: past},
+			Throttle: &tenant.Throttle{Clock: h.clock, Ledger: ledger, Shares: others.Count},
 			Verifier: verifier(h.config.AppSecrets),
 		},
 	})
@@ -378,6 +408,7 @@ func (h *house) gauges() {
 		_, working := h.laneSums()
 		return working
 	})
+	h.archiveGauges()
 }
 
 func (h *house) laneSums() (waiting, working float64) {

@@ -21,6 +21,8 @@ func Run(t *testing.T, tenant domain.TenantID, open func(t *testing.T) domain.Lo
 		"the same event again answers its first position":   repeat,
 		"one of many concurrent first appends wins":         race,
 		"of many workers at one message one passes a fence": fence,
+		"one message of several numbers wins":               lanes,
+		"a message is found under any number":               anyNumber,
 		"any expects nothing":                               anything,
 		"keys do not see each other":                        apart,
 		"an ended context is unavailable, not a promise":    ended,
@@ -173,6 +175,57 @@ func (w world) rush(t *testing.T, workers int, make func() (domain.Event, domain
 	}
 	wg.Wait()
 	return wins, at
+}
+
+// numbers are one tenant's, in the lanes 2, 1, 14 and 3, and two in lane 5.
+var numbers = []domain.NumberID{"106540352242922", "109876543210987", "123456123", "PHONE_ID-1", "b", ""}
+
+// One idempotency key is one message, whichever of its tenant's numbers the
+// requests name and whichever come first.
+func lanes(t *testing.T, w world) {
+	for range 4 {
+		id := domain.OutgoingID(w.tenant, "")
+		var mu sync.Mutex
+		next := 0
+		wins, at := w.rush(t, 24, func() (domain.Event, domain.Expect) {
+			mu.Lock()
+			defer mu.Unlock()
+			next++
+			return w.event(t, message.OutgoingKey(w.tenant, numbers[next%len(numbers)], id), "x"), domain.First()
+		})
+		if wins != 1 {
+			t.Fatalf("%d appends succeeded, want 1", wins)
+		}
+		for _, n := range numbers {
+			if got := w.load(t, message.OutgoingKey(w.tenant, n, id)); len(got) != 1 || got[0].Position != at {
+				t.Fatalf("under number %q the log shows %d events, want the one at %d", n, len(got), at)
+			}
+		}
+	}
+}
+
+// Who knows a message's id finds all of it, and learns its number; what comes
+// later belongs where the first event is.
+func anyNumber(t *testing.T, w world) {
+	k := w.key()
+	first := w.event(t, k, "one")
+	p1 := w.append(t, first, domain.First())
+	p2 := w.append(t, w.event(t, k, "two"), domain.After(p1))
+	elsewhere := k
+	elsewhere.Number = numbers[1]
+	got := w.load(t, elsewhere)
+	if len(got) != 2 || got[0].Key != k || got[1].Key != k || got[0].Position != p1 || got[1].Position != p2 {
+		t.Fatalf("under another number the log shows %+v", got)
+	}
+	if _, err := w.log.Append(t.Context(), w.event(t, elsewhere, "three"), domain.After(p2)); !errors.Is(err, domain.ErrConflict) {
+		t.Errorf("an event of another number followed: %v", err)
+	}
+	if _, err := w.log.Append(t.Context(), w.event(t, elsewhere, "first again"), domain.First()); !errors.Is(err, domain.ErrConflict) {
+		t.Errorf("another number began the message anew: %v", err)
+	}
+	if at, err := w.log.Append(t.Context(), first, domain.First()); err != nil || at != p1 {
+		t.Errorf("the first append again: %d, %v", at, err)
+	}
 }
 
 func anything(t *testing.T, w world) {

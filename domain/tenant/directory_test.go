@@ -44,7 +44,7 @@ func TestDirectoryFolds(t *testing.T) {
 		registered(t, 2, "ten_b", tenant.Registered{Name: "Bob's", Number: "2", WABA: "w", DataKey: []byte("key b")}),
 	)
 	want := tenant.View{ID: "ten_a", Name: "Ann's", Status: tenant.Active, CreatedAt: start,
-		Numbers: []tenant.Number{{ID: "1", WABA: "w", Simulated: true}}}
+		Numbers: []tenant.Number{{ID: "1", WABA: "w", Simulated: true, Status: tenant.Active}}}
 	if got, ok := d.Get("ten_a"); !ok || !reflect.DeepEqual(got, want) {
 		t.Errorf("tenant %+v", got)
 	}
@@ -148,8 +148,8 @@ func TestAuthenticate(t *testing.T) {
 		registered(t, 2, "ten_b", tenant.Registered{Number: "2", KeyID: idB, KeyHash: hashB}),
 	)
 	for key, want := range map[string]domain.TenantID{keyA: "ten_a", keyB: "ten_b"} {
-		if got, ok := d.Authenticate(key); !ok || got != want {
-			t.Errorf("a key of %s speaks for %q", want, got)
+		if got, ok := d.Authenticate(key, start); !ok || got.Tenant != want || got.Scopes != tenant.AllScopes {
+			t.Errorf("a key of %s speaks for %+v", want, got)
 		}
 	}
 	unknown, _, _ := tenant.NewAPIKey()
@@ -157,14 +157,14 @@ func TestAuthenticate(t *testing.T) {
 		"empty": "", "unknown": unknown, "the hash": hashA, "the id": idA, "cut": keyA[:53],
 		"one's id with another's secret": keyA[:16] + keyB[16:],
 	} {
-		if got, ok := d.Authenticate(key); ok || got != "" {
-			t.Errorf("%s: speaks for %q", name, got)
+		if got, ok := d.Authenticate(key, start); ok || got != (tenant.Principal{}) {
+			t.Errorf("%s: speaks for %+v", name, got)
 		}
 	}
 	// A well-formed key with a known id and another secret: only the hash
 	// tells them apart.
 	forged := folded(t, registered(t, 1, "ten_a", tenant.Registered{Number: "1", KeyID: idB, KeyHash: hashA}))
-	if _, ok := forged.Authenticate(keyB); ok {
+	if _, ok := forged.Authenticate(keyB, start); ok {
 		t.Error("the id alone opened the door")
 	}
 }

@@ -9,18 +9,21 @@ import (
 	"github.com/sendlog/sendlog/domain"
 )
 
-// Limits of a registration (characters).
+// Limits of what a tenant may have and say.
 const (
-	MaxName  = 200
-	MaxToken = 2048
+	MaxName    = 200  // characters
+	MaxToken   = 2048 // bytes of an access token
+	MaxReason  = 500  // characters of why something is paused or resumed
+	MaxNumbers = 100  // numbers of one tenant
+	MaxKeys    = 100  // API keys of one tenant that were not revoked
 )
 
 // MockPrefix marks access tokens that never reach Meta: sends under them are
 // answered in process.
 const MockPrefix = "mock_"
 
-// maxRaces is how often a registration is decided anew because another one
-// came first. Each round the directory has moved on.
+// maxRaces is how often a command is decided anew because another one came
+// first. Each round the directory has moved on.
 const maxRaces = 64
 
 // Journal is the log of tenants: one total order, one lock.
@@ -32,15 +35,23 @@ type Journal interface {
 
 // Vault seals what only we may read.
 type Vault interface {
+	// KEK names the master key that wraps data keys now. It tells nothing
+	// about the key.
+	KEK() string
 	// NewDataKey makes a data key for a tenant and returns it wrapped.
 	NewDataKey(t domain.TenantID) ([]byte, error)
+	// RotateDataKey returns a tenant's data key with a fresh one in front of
+	// it, wrapped by the current master key. What the former ones sealed opens
+	// under it.
+	RotateDataKey(wrapped []byte, t domain.TenantID) ([]byte, error)
 	// SealSecret seals plain under a wrapped data key, bound to tenant and label.
 	SealSecret(wrapped []byte, t domain.TenantID, label string, plain []byte) ([]byte, error)
 	// OpenSecret is its inverse.
 	OpenSecret(wrapped []byte, t domain.TenantID, label string, sealed []byte) ([]byte, error)
 }
 
-// Registry changes the journal of tenants and reads secrets for dispatch.
+// Registry changes the journal of tenants and reads secrets for dispatch. Any
+// number of them, in any number of processes, may work on one journal.
 type Registry struct {
 	Directory *Directory
 	Journal   Journal
@@ -57,8 +68,8 @@ type Registration struct {
 	Actor       string
 }
 
-// Registered by Register: the tenant and its first API key, which is never
-// shown again.
+// Welcome answers a registration: the tenant and its first API key, which is
+// never shown again.
 type Welcome struct {
 	Tenant View
 	APIKey string
@@ -72,97 +83,127 @@ func (r *Registry) Register(ctx context.Context, c Registration) (Welcome, error
 		return Welcome{}, err
 	}
 	id := domain.NewTenantID()
-	fact := &Registered{Name: c.Name, Number: c.Number, WABA: c.WABA,
-		Simulated: strings.HasPrefix(c.AccessToken, MockPrefix)}
+	fact := &Registered{Name: c.Name, Number: c.Number, WABA: c.WABA, KEK: r.Vault.KEK(), Simulated: simulated(c.AccessToken)}
 	var key string
 	key, fact.KeyID, fact.KeyHash = NewAPIKey()
-	var err error
-	if fact.DataKey, err = r.Vault.NewDataKey(id); err != nil {
-		return Welcome{}, err
-	}
-	if fact.Token, err = r.Vault.SealSecret(fact.DataKey, id, tokenLabel(c.Number), []byte(c.AccessToken)); err != nil {
-		return Welcome{}, err
-	}
-	e, err := domain.NewEvent(Key(id), r.Clock.Now(), c.Actor, fact)
+	err := r.record(ctx, id, c.Actor, func() (domain.Fact, error) {
+		if err := r.free(c.Number); err != nil || fact.Token != nil {
+			return fact, err
+		}
+		var err error
+		if fact.DataKey, err = r.Vault.NewDataKey(id); err != nil {
+			return nil, err
+		}
+		fact.Token, err = r.Vault.SealSecret(fact.DataKey, id, tokenLabel(c.Number), []byte(c.AccessToken))
+		return fact, err
+	})
 	if err != nil {
-		return Welcome{}, err
-	}
-	pos, err := r.claim(ctx, e, c.Number)
-	if err != nil {
-		return Welcome{}, err
-	}
-	if err := r.Directory.Wait(ctx, pos); err != nil {
 		return Welcome{}, err
 	}
 	view, _ := r.Directory.Get(id)
 	return Welcome{Tenant: view, APIKey: key}, nil
 }
 
-// claim appends e while its number is free. The append fails if anything was
-// recorded since the directory said so, and the question is asked again.
-func (r *Registry) claim(ctx context.Context, e domain.Event, n domain.NumberID) (domain.Position, error) {
+// record appends what decide makes of the directory as it is, and returns when
+// the directory has it. The append fails if anything was recorded since the
+// directory said so, and the question is asked again: whatever decide saw was
+// true until its fact was. A nil fact says that nothing is to be done.
+func (r *Registry) record(ctx context.Context, t domain.TenantID, actor string, decide func() (domain.Fact, error)) error {
 	for range maxRaces {
 		at := r.Directory.Position()
-		if _, taken := r.Directory.Owner(n); taken {
-			return 0, domain.Errorf(domain.Taken, nil, "this phoneNumberId is already registered")
+		fact, err := decide()
+		if err != nil || fact == nil {
+			return err
+		}
+		e, err := domain.NewEvent(keyOf(t, fact.EventType()), r.Clock.Now(), actor, fact)
+		if err != nil {
+			return err
 		}
 		pos, err := r.Journal.Append(ctx, e, at)
+		if err == nil {
+			return r.Directory.Wait(ctx, pos)
+		}
 		if !errors.Is(err, domain.ErrConflict) {
-			return pos, err
+			return err
 		}
 		if err := r.Directory.Wait(ctx, at+1); err != nil {
-			return 0, err
+			return err
 		}
 	}
-	return 0, domain.Errorf(domain.Unavailable, nil, "too many registrations at once; try again")
+	return domain.Errorf(domain.Unavailable, nil, "too many changes of tenants at once; try again")
 }
 
-func (c Registration) validate() error {
-	var faults []domain.Fault
-	fault := func(pointer, detail string) {
-		faults = append(faults, domain.Fault{Pointer: pointer, Detail: detail})
+// tenant returns a tenant that exists.
+func (r *Registry) tenant(id domain.TenantID) (View, error) {
+	v, ok := r.Directory.Get(id)
+	if !ok {
+		return View{}, domain.Errorf(domain.Unknown, nil, "there is no such tenant")
 	}
-	switch n := utf8.RuneCountInString(c.Name); {
-	case n == 0:
-		fault("/name", "is required")
-	case n > MaxName:
-		fault("/name", "is longer than 200 characters")
-	}
-	switch {
-	case c.Number == "":
-		fault("/phoneNumberId", "is required: the phone number id of the WhatsApp business number")
-	case !domain.ValidToken(string(c.Number)):
-		fault("/phoneNumberId", "must be 1 to 64 letters, digits, - or _")
-	}
-	if c.WABA != "" && !domain.ValidToken(c.WABA) {
-		fault("/wabaId", "must be 1 to 64 letters, digits, - or _")
-	}
-	switch {
-	case c.AccessToken == "":
-		fault("/accessToken", "is required: an access token of the number, or mock_… to try things out")
-	case len(c.AccessToken) > MaxToken:
-		fault("/accessToken", "is longer than 2048 characters")
-	case strings.ContainsFunc(c.AccessToken, func(r rune) bool { return r <= ' ' || r > '~' }):
-		fault("/accessToken", "must be visible ASCII characters without spaces")
-	}
-	if len(faults) > 0 {
-		return &domain.Error{Kind: domain.Invalid, Message: "the tenant cannot be registered as it is", Faults: faults}
+	return v, nil
+}
+
+func (r *Registry) free(n domain.NumberID) error {
+	if _, taken := r.Directory.Owner(n); taken {
+		return domain.Errorf(domain.Taken, nil, "this phoneNumberId is already registered")
 	}
 	return nil
 }
 
-// Token returns the access token of a number, opened.
-func (r *Registry) Token(n domain.NumberID) (string, error) {
-	t, sealed, ok := r.Directory.SealedToken(n)
-	if !ok {
-		return "", domain.Errorf(domain.Unknown, nil, "no tenant has this number")
-	}
-	wrapped, _ := r.Directory.DataKey(t)
-	plain, err := r.Vault.OpenSecret(wrapped, t, tokenLabel(n), sealed)
-	if err != nil {
-		return "", domain.Errorf(domain.Bug, err, "the access token of this number cannot be opened")
-	}
-	return string(plain), nil
+// faults gathers what is wrong with a command.
+type faults []domain.Fault
+
+func (f *faults) add(pointer, detail string) {
+	*f = append(*f, domain.Fault{Pointer: pointer, Detail: detail})
 }
 
-func tokenLabel(n domain.NumberID) string { return "token:" + string(n) }
+func (f faults) err(message string) error {
+	if len(f) == 0 {
+		return nil
+	}
+	return &domain.Error{Kind: domain.Invalid, Message: message, Faults: f}
+}
+
+func (c Registration) validate() error {
+	var f faults
+	switch n := utf8.RuneCountInString(c.Name); {
+	case n == 0:
+		f.add("/name", "is required")
+	case n > MaxName:
+		f.add("/name", "is longer than 200 characters")
+	}
+	f.number(c.Number, c.WABA)
+	f.token(c.AccessToken)
+	return f.err("the tenant cannot be registered as it is")
+}
+
+func (f *faults) number(n domain.NumberID, waba string) {
+	switch {
+	case n == "":
+		f.add("/phoneNumberId", "is required: the phone number id of the WhatsApp business number")
+	case !domain.ValidToken(string(n)):
+		f.add("/phoneNumberId", "must be 1 to 64 letters, digits, - or _")
+	}
+	if waba != "" && !domain.ValidToken(waba) {
+		f.add("/wabaId", "must be 1 to 64 letters, digits, - or _")
+	}
+}
+
+func (f *faults) token(token string) {
+	switch {
+	case token == "":
+		f.add("/accessToken", "is required: an access token of the number, or mock_… to try things out")
+	case len(token) > MaxToken:
+		f.add("/accessToken", "is longer than 2048 characters")
+	case strings.ContainsFunc(token, func(r rune) bool { return r <= ' ' || r > '~' }):
+		f.add("/accessToken", "must be visible ASCII characters without spaces")
+	}
+}
+
+func (f *faults) reason(reason string, required bool) {
+	switch n := utf8.RuneCountInString(reason); {
+	case n == 0 && required:
+		f.add("/reason", "is required: whoever finds it paused wants to know why")
+	case n > MaxReason:
+		f.add("/reason", "is longer than 500 characters")
+	}
+}

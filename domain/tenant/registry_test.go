@@ -75,12 +75,12 @@ func TestRegister(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := tenant.View{ID: w.Tenant.ID, Name: "Ann's", Status: tenant.Active, CreatedAt: start,
-		Numbers: []tenant.Number{{ID: c.Number, WABA: "w1"}}}
+		Numbers: []tenant.Number{{ID: c.Number, WABA: "w1", Status: tenant.Active}}}
 	if !reflect.DeepEqual(w.Tenant, want) {
 		t.Errorf("tenant %+v", w.Tenant)
 	}
-	if id, ok := r.Directory.Authenticate(w.APIKey); !ok || id != w.Tenant.ID {
-		t.Errorf("the key speaks for %q", id)
+	if p, ok := r.Directory.Authenticate(w.APIKey, start); !ok || p.Tenant != w.Tenant.ID {
+		t.Errorf("the key speaks for %+v", p)
 	}
 	if got, err := r.Token(c.Number); err != nil || got != accessToken {
 		t.Errorf("token %q, %v", got, err)
@@ -236,8 +236,8 @@ func TestDifferentNumbersDoNotContend(t *testing.T) {
 		if owner, _ := r.Directory.Owner(domain.NumberID(fmt.Sprint(1000 + i))); owner != welcomes[i].Tenant.ID {
 			t.Errorf("number %d belongs to %q", i, owner)
 		}
-		if id, ok := r.Directory.Authenticate(welcomes[i].APIKey); !ok || id != welcomes[i].Tenant.ID {
-			t.Errorf("key %d speaks for %q", i, id)
+		if p, ok := r.Directory.Authenticate(welcomes[i].APIKey, start); !ok || p.Tenant != welcomes[i].Tenant.ID {
+			t.Errorf("key %d speaks for %+v", i, p)
 		}
 	}
 }

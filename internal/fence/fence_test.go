@@ -46,7 +46,7 @@ var rooms = []room{
 	{path: "domain/...", ours: []string{"domain"}, not: outside},
 
 	{path: "streams/...", ours: []string{"domain/...", "streams/...", "internal/..."},
-		theirs: slices.Concat(plain, broker, []string{"github.com/gofrs/flock"}), not: outside[1:]},
+		theirs: slices.Concat(plain, broker, []string{"github.com/gofrs/flock", "github.com/minio/highwayhash"}), not: outside[1:]},
 
 	{path: "projections/mongostore", ours: []string{"projections", "domain/..."},
 		theirs: slices.Concat(plain, mongo), not: outside},

@@ -8,6 +8,10 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/tink-crypto/tink-go/v2/aead"
+	"github.com/tink-crypto/tink-go/v2/insecurecleartextkeyset"
+	"github.com/tink-crypto/tink-go/v2/keyset"
+
 	"github.com/sendlog/sendlog/domain"
 	"github.com/sendlog/sendlog/internal/vault"
 )
@@ -108,6 +112,177 @@ func TestParseMasterKey(t *testing.T) {
 	for _, bad := range []string{"", "short", strings.Repeat("x", 31), strings.Repeat("z", 64), strings.Repeat("a", 65)} {
 		if _, err := vault.ParseMasterKey(bad); err == nil || !strings.Contains(err.Error(), "64 hex digits") {
 			t.Errorf("%q: %v", bad, err)
+		}
+	}
+}
+
+// waitingRing is a keyring that can wait for the next data key.
+type waitingRing struct {
+	ring
+	next map[domain.TenantID][]byte
+}
+
+func (r waitingRing) NextDataKey(t domain.TenantID, wrapped []byte) ([]byte, bool) {
+	k, ok := r.next[t]
+	return k, ok && !bytes.Equal(k, wrapped)
+}
+
+// While master keys are rotated both open; only the current one seals.
+func TestTwoMasterKeys(t *testing.T) {
+	t.Parallel()
+	old, err := vault.NewKEK([]byte(master))
+	if err != nil {
+		t.Fatal(err)
+	}
+	current, err := vault.NewKEK(bytes.Repeat([]byte{1}, vault.KeySize))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if old.Name() == current.Name() || strings.Contains(old.Name(), master[:4]) {
+		t.Errorf("names %q and %q", old.Name(), current.Name())
+	}
+	keys := ring{}
+	before, both, after := vault.Under(keys, old), vault.Under(keys, current, old), vault.Under(keys, current)
+	if keys["ten_a"], err = before.NewDataKey("ten_a"); err != nil {
+		t.Fatal(err)
+	}
+	own, err := before.SealOwn("quarantine", []byte("payload"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	sealed, err := before.Seal("ten_a", "evt_1", []byte("plain"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, c := range map[string]struct {
+		v     *vault.Vault
+		opens bool
+	}{"before": {before, true}, "both": {both, true}, "after": {after, false}} {
+		plain, err := c.v.OpenOwn("quarantine", own)
+		if (err == nil && string(plain) == "payload") != c.opens {
+			t.Errorf("%s: payload %q, %v", name, plain, err)
+		}
+		plain, err = c.v.Open("ten_a", "evt_1", sealed)
+		if (err == nil && string(plain) == "plain") != c.opens || !c.opens && !errors.Is(err, vault.ErrWrongKey) {
+			t.Errorf("%s: event %q, %v", name, plain, err)
+		}
+		if c.v.Check(keys["ten_a"], "ten_a") == nil != c.opens {
+			t.Errorf("%s: the check disagrees", name)
+		}
+	}
+	if both.KEK() != current.Name() || !both.Knows(old.Name()) || after.Knows(old.Name()) {
+		t.Error("a vault does not know its master keys")
+	}
+	if own, err = both.SealOwn("quarantine", []byte("payload")); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := before.OpenOwn("quarantine", own); err == nil {
+		t.Error("it sealed under the former key")
+	}
+	rotated, err := both.RotateDataKey(keys["ten_a"], "ten_a")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := both.RotateDataKey(keys["ten_a"], "ten_b"); err == nil {
+		t.Error("a data key was rotated for another tenant")
+	}
+	if after.Check(rotated, "ten_a") != nil || before.Check(rotated, "ten_a") == nil {
+		t.Error("the rotated data key is not under the current master key alone")
+	}
+}
+
+// An event sealed with a data key whose news has not come waits for it, and is
+// not taken for a broken one when it does not come.
+func TestOpenWaitsForTheNextDataKey(t *testing.T) {
+	t.Parallel()
+	kek, err := vault.NewKEK([]byte(master))
+	if err != nil {
+		t.Fatal(err)
+	}
+	keys := waitingRing{ring{}, map[domain.TenantID][]byte{}}
+	v := vault.Under(keys, kek)
+	first, err := v.NewDataKey("ten_a")
+	if err != nil {
+		t.Fatal(err)
+	}
+	second, err := v.RotateDataKey(first, "ten_a")
+	if err != nil {
+		t.Fatal(err)
+	}
+	sealed, err := v.SealSecret(second, "ten_a", "event:evt_1", []byte("plain"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	keys.ring["ten_a"] = first
+	if _, err := v.Open("ten_a", "evt_1", sealed); domain.KindOf(err) != domain.Unavailable {
+		t.Errorf("without the news: %v, want unavailable", err)
+	}
+	keys.next["ten_a"] = second
+	if plain, err := v.Open("ten_a", "evt_1", sealed); err != nil || string(plain) != "plain" {
+		t.Errorf("with the news: %q, %v", plain, err)
+	}
+	// A ciphertext of a key that is known, and broken, is broken.
+	sealed[len(sealed)-1] ^= 1
+	if _, err := v.Open("ten_a", "evt_1", sealed); err == nil || domain.KindOf(err) == domain.Unavailable {
+		t.Errorf("broken: %v", err)
+	}
+}
+
+// A Tink keyset is a master key whose former keys still open.
+func TestKeyset(t *testing.T) {
+	t.Parallel()
+	m := keyset.NewManager()
+	var texts [2][]byte
+	for i := range texts {
+		id, err := m.Add(aead.AES256GCMKeyTemplate())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := m.SetPrimary(id); err != nil {
+			t.Fatal(err)
+		}
+		h, err := m.Handle()
+		if err != nil {
+			t.Fatal(err)
+		}
+		var b bytes.Buffer
+		if err := insecurecleartextkeyset.Write(h, keyset.NewJSONWriter(&b)); err != nil {
+			t.Fatal(err)
+		}
+		texts[i] = b.Bytes()
+	}
+	one, err := vault.ReadKeyset(texts[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	two, err := vault.ReadKeyset(texts[1])
+	if err != nil {
+		t.Fatal(err)
+	}
+	keys := ring{}
+	if keys["ten_a"], err = vault.Under(keys, one).NewDataKey("ten_a"); err != nil {
+		t.Fatal(err)
+	}
+	v := vault.Under(keys, two)
+	if err := v.Check(keys["ten_a"], "ten_a"); err != nil {
+		t.Errorf("a former key of the set does not open: %v", err)
+	}
+	if !v.Knows(one.Name()) || v.KEK() != two.Name() || one.Name() == two.Name() {
+		t.Errorf("names %q, %q", one.Name(), two.Name())
+	}
+	if keys["ten_a"], err = v.RotateDataKey(keys["ten_a"], "ten_a"); err != nil {
+		t.Fatal(err)
+	}
+	if vault.Under(keys, one).Check(keys["ten_a"], "ten_a") == nil {
+		t.Error("it was wrapped by a former key of the set")
+	}
+	if a, err := one.Derive("x", 32); err != nil || len(a) != 32 {
+		t.Errorf("derived %d bytes, %v", len(a), err)
+	}
+	secret := string(texts[0])
+	for name, text := range map[string]string{"empty": "", "no JSON": "{", "no keyset": "{}", "cut": secret[:len(secret)-9]} {
+		if _, err := vault.ReadKeyset([]byte(text)); err == nil || len(text) > 20 && strings.Contains(err.Error(), text[10:20]) {
+			t.Errorf("%s: %v", name, err)
 		}
 	}
 }

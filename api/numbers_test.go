@@ -1,0 +1,207 @@
+package api
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+
+	"github.com/sendlog/sendlog/domain"
+)
+
+func (w *world) addNumber(t *testing.T, number string) {
+	t.Helper()
+	r := w.do(t, ask{method: "POST", path: "/tenants/$A/numbers", body: `{"phoneNumberId":"` + number + `","accessToken":"mock_x"}`})
+	if r.StatusCode != 201 {
+		t.Fatal(r.StatusCode, r.body)
+	}
+}
+
+// A tenant may have several numbers; a number has one tenant, and a token that
+// is replaced is never shown.
+func TestNumbers(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, withAuth)
+	post := func(key, path, body string) reply {
+		return w.do(t, ask{method: "POST", path: path, key: key, body: body})
+	}
+	r := post(adminKey, "/tenants/$A/numbers", `{"phoneNumberId":"900","accessToken":"`+canaryToken+`","wabaId":"w2"}`)
+	if r.StatusCode != 201 || strings.Contains(r.body, canaryToken) {
+		t.Fatal(r.StatusCode, r.body)
+	}
+	for _, want := range []string{`"phoneNumberId":"111111111111111"`, `{"phoneNumberId":"900","wabaId":"w2","simulated":true,"status":"active","pause_reason":null}`} {
+		if !strings.Contains(r.body, want) {
+			t.Errorf("%s does not have %s", r.body, want)
+		}
+	}
+	for _, path := range []string{"/tenants/$A/numbers", "/tenants/$B/numbers"} {
+		for _, number := range []string{"900", "111111111111111"} {
+			checkProblem(t, post(adminKey, path, `{"phoneNumberId":"`+number+`","accessToken":"x"}`), 409, domain.Taken)
+		}
+	}
+	checkProblem(t, post(adminKey, "/tenants/$A/numbers", `{}`), 400, domain.Invalid, "/phoneNumberId", "/accessToken")
+	checkProblem(t, post(w.a.APIKey, "/tenants/$A/numbers", `{"phoneNumberId":"901","accessToken":"x"}`), 403, domain.Forbidden)
+
+	if r := post(w.a.APIKey, "/tenants/$A/numbers/900/token", `{"accessToken":"EAAnew"}`); r.StatusCode != 200 || strings.Contains(r.body, "EAAnew") {
+		t.Error(r.StatusCode, r.body)
+	}
+	if token, err := w.house.registry.Token("900"); err != nil || token != "EAAnew" {
+		t.Errorf("the token is %q, %v", token, err)
+	}
+	for path, body := range map[string]string{
+		"/tenants/$A/numbers/222222222222222/token": `{"accessToken":"EAAstolen"}`, "/tenants/$A/numbers/902/token": `{"accessToken":"x"}`,
+		"/tenants/$A/numbers/222222222222222/pause": `{"reason":"x"}`, "/tenants/$A/numbers/902/resume": `{}`,
+	} {
+		checkProblem(t, post(adminKey, path, body), 404, domain.Unknown)
+	}
+	checkProblem(t, post(adminKey, "/tenants/$A/numbers/900/token", `{"accessToken":"a b"}`), 400, domain.Invalid, "/accessToken")
+}
+
+// With several numbers a request says from which; a repeat of one that did not
+// have to means the number it left from then.
+func TestSendFrom(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	send := func(words string) reply {
+		return w.do(t, ask{method: "POST", path: "/tenants/$A/send", body: `{"to":"+` + canaryPhone + `","text":"x"` + words + `}`})
+	}
+	before := send(`,"idempotency_key":"old"`)
+	if before.StatusCode != 202 {
+		t.Fatal(before.StatusCode, before.body)
+	}
+	w.addNumber(t, "900")
+	checkProblem(t, send(""), 400, domain.Invalid, "/from")
+	checkProblem(t, send(`,"idempotency_key":"new"`), 400, domain.Invalid, "/from")
+	checkProblem(t, send(`,"from":"222222222222222"`), 400, domain.Invalid, "/from")
+	if r := send(`,"idempotency_key":"old"`); r.StatusCode != 202 || r.body != before.body || r.Header.Get("Idempotency-Replayed") != "true" {
+		t.Errorf("the repeat: %d %s", r.StatusCode, r.body)
+	}
+	if r := send(`,"idempotency_key":"old","from":"111111111111111"`); r.StatusCode != 202 || r.body != before.body {
+		t.Errorf("the repeat that names its number: %d %s", r.StatusCode, r.body)
+	}
+	// The number is part of the request.
+	checkProblem(t, send(`,"idempotency_key":"old","from":"900"`), 422, domain.KeyReused)
+	if r := send(`,"idempotency_key":"new","from":"900"`); r.StatusCode != 202 || w.lastRequest().Number != "900" {
+		t.Errorf("from the second: %d %s", r.StatusCode, r.body)
+	}
+	if r := send(`,"idempotency_key":"new"`); r.StatusCode != 202 || r.Header.Get("Idempotency-Replayed") != "true" {
+		t.Errorf("its repeat without the number: %d %s", r.StatusCode, r.body)
+	}
+	checkProblem(t, w.do(t, ask{method: "POST", path: "/tenants/$A/send", body: `{"to":"+` + canaryPhone + `","text":"y","idempotency_key":"new"}`}), 422, domain.KeyReused)
+}
+
+// A pause has a reason that is shown, and ends; requests are accepted
+// meanwhile.
+func TestPauseAndResume(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, withAuth)
+	w.house.registry.Clock = w.house.clock
+	post := func(path, body string) reply {
+		return w.do(t, ask{method: "POST", path: path, key: adminKey, body: body})
+	}
+	for _, path := range []string{"/tenants/$A", "/tenants/$A/numbers/111111111111111"} {
+		checkProblem(t, post(path+"/pause", `{}`), 400, domain.Invalid, "/reason")
+		checkProblem(t, post(path+"/pause", `{"reason":"`+strings.Repeat("x", 501)+`"}`), 400, domain.Invalid, "/reason")
+		r := post(path+"/pause", `{"reason":"unpaid bill"}`)
+		if r.StatusCode != 200 || strings.Count(r.body, `"status":"paused","pause_reason":"unpaid bill"`) != 1 {
+			t.Errorf("%s: %d %s", path, r.StatusCode, r.body)
+		}
+		if w.house.registry.Directory.Open("111111111111111") {
+			t.Errorf("%s paused: messages may be sent", path)
+		}
+		send := w.do(t, ask{method: "POST", path: "/tenants/$A/send", key: w.a.APIKey, body: `{"to":"+` + canaryPhone + `","text":"x"}`})
+		if send.StatusCode != 202 {
+			t.Errorf("send while paused: %d %s", send.StatusCode, send.body)
+		}
+		if r := post(path+"/resume", `{"reason":"paid"}`); r.StatusCode != 200 || strings.Contains(r.body, "paused") {
+			t.Errorf("%s: %d %s", path, r.StatusCode, r.body)
+		}
+		if !w.house.registry.Directory.Open("111111111111111") {
+			t.Errorf("%s resumed: nothing may be sent", path)
+		}
+	}
+	if r := w.do(t, ask{method: "POST", path: "/tenants/$A/pause", key: w.a.APIKey, body: `{"reason":"x"}`}); r.StatusCode != 403 {
+		t.Errorf("a tenant pauses itself: %d", r.StatusCode)
+	}
+}
+
+// The audit trail says who did what to a tenant, oldest first, in pages, with
+// no secret in it and nothing of others.
+func TestAudit(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, withAuth)
+	first := w.house.registry.Directory.Keys(w.a.Tenant.ID)[0].ID
+	do := func(method, path, key, body string) {
+		t.Helper()
+		if r := w.do(t, ask{method: method, path: path, key: key, body: body}); r.StatusCode >= 300 {
+			t.Fatalf("%s %s: %d %s", method, path, r.StatusCode, r.body)
+		}
+	}
+	do("POST", "/tenants/$A/numbers", adminKey, `{"phoneNumberId":"900","accessToken":"`+canaryToken+`"}`)
+	do("POST", "/tenants/$B/pause", adminKey, `{"reason":"not yours"}`)
+	do("POST", "/tenants/$A/numbers/900/token", w.a.APIKey, `{"accessToken":"`+canaryToken+`"}`)
+	id, _ := w.issue(t, w.a.APIKey, `{"scopes":["send"],"test":true,"expires_at":"2026-12-01T00:00:00Z"}`)
+	do("DELETE", "/tenants/$A/keys/"+id, adminKey, "")
+	do("PUT", "/tenants/$A/quota", adminKey, `{"per_second":5}`)
+	do("POST", "/tenants/$A/numbers/900/pause", adminKey, `{"reason":"why"}`)
+	do("POST", "/tenants/$A/numbers/900/resume", adminKey, `{}`)
+	want := []string{
+		`"type":"TenantRegistered","actor":null,"detail":{"phoneNumberId":"111111111111111","wabaId":"waba-A","simulated":true,"key_id":"` + first + `","scopes":["send","read","manage","stream"]}`,
+		`"type":"NumberAdded","actor":"admin","detail":{"phoneNumberId":"900","simulated":true}`,
+		`"type":"TokenSealed","actor":"` + first + `","detail":{"phoneNumberId":"900","simulated":true}`,
+		`"type":"KeyIssued","actor":"` + first + `","detail":{"key_id":"` + id + `","scopes":["send"],"test":true,"expires_at":"2026-12-01T00:00:00Z"}`,
+		`"type":"KeyRevoked","actor":"admin","detail":{"key_id":"` + id + `"}`,
+		`"type":"QuotaSet","actor":"admin","detail":{"quota":{"per_second":5,"per_day":null}}`,
+		`"type":"TenantPaused","actor":"admin","detail":{"phoneNumberId":"900","reason":"why"}`,
+		`"type":"TenantResumed","actor":"admin","detail":{"phoneNumberId":"900"}`,
+	}
+	cursor, got := "", ""
+	for range len(want) {
+		r := w.do(t, ask{method: "GET", path: "/tenants/$A/audit?limit=3" + cursor, key: w.a.APIKey})
+		var page struct {
+			NextCursor *string `json:"next_cursor"`
+		}
+		decodeInto(t, r.body, &page)
+		got += r.body
+		if page.NextCursor == nil {
+			break
+		}
+		cursor = "&cursor=" + *page.NextCursor
+	}
+	at := 0
+	for i, words := range want {
+		n := strings.Index(got[at:], words)
+		if n < 0 {
+			t.Fatalf("entry %d, %s, is not (in order) in\n%s", i, words, got)
+		}
+		at += n
+	}
+	if n := strings.Count(got, `"type"`); n != len(want) || strings.Contains(got, "not yours") {
+		t.Errorf("%d entries, want %d: %s", n, len(want), got)
+	}
+	for _, secret := range []string{canaryToken, w.a.APIKey, "token\":", "hash"} {
+		if strings.Contains(got, secret) {
+			t.Errorf("the audit trail holds %q", secret)
+		}
+	}
+}
+
+// The master key is rotated from the second listener, by the operator.
+func TestRotation(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, withAuth)
+	const state = `{"state":"running","master_key":"key-0123456789ab","done":3,"total":7,"error":null}`
+	for _, c := range []struct {
+		method, body string
+		status       int
+	}{{"POST", "{}", 202}, {"GET", "", 200}} {
+		r := w.do(t, ask{admin: true, method: c.method, path: "/keys/rotate", body: c.body, key: adminKey})
+		if r.StatusCode != c.status {
+			t.Fatal(r.StatusCode, r.body)
+		}
+		checkJSON(t, r.body, state)
+		checkProblem(t, w.do(t, ask{method: c.method, path: "/keys/rotate", body: c.body, key: adminKey}), 404, domain.Unknown)
+	}
+	if got := fmt.Sprint(w.house.asked); got != "[rotate by admin]" {
+		t.Errorf("asked %s", got)
+	}
+}

@@ -1,0 +1,75 @@
+package main
+
+import (
+	"context"
+	"time"
+
+	"github.com/sendlog/sendlog/domain"
+	"github.com/sendlog/sendlog/domain/message"
+	"github.com/sendlog/sendlog/projections"
+	"github.com/sendlog/sendlog/streams"
+)
+
+// openArchive copies the log into the archive and shortens it, in processes
+// that keep the read models: what they do is fed by both. Several of them do
+// it without harm.
+func (h *house) openArchive(context.Context) error {
+	if h.config.has(roleProject) {
+		h.services.start("archive", h.broker.Archiver(streams.ArchiverConfig{
+			Clock: h.clock, Hot: h.config.LogHot, Retention: h.config.LogRetention}).Run)
+	}
+	return nil
+}
+
+// pastPatience bounds asking the read models for an old request: an accept
+// waits for it.
+const pastPatience = 250 * time.Millisecond
+
+// clockMargin is how far the clocks of two processes may be apart.
+const clockMargin = time.Minute
+
+// past finds requests that may have left the hot log. As long as none can have
+// left it, because the log itself is not that old, nobody is asked.
+type past struct {
+	library *projections.Library
+	clock   domain.Clock
+	from    time.Time // the first moment at which something may have left the hot log
+}
+
+func (h *house) past(ctx context.Context) (past, error) {
+	made, err := h.broker.Reader().Made(ctx)
+	return past{h.library, h.clock, made.Add(h.config.LogHot - clockMargin)}, err
+}
+
+// Find implements message.Past.
+func (p past) Find(ctx context.Context, t domain.TenantID, id domain.MessageID) (message.PastRequest, bool, error) {
+	if p.clock.Now().Before(p.from) {
+		return message.PastRequest{}, false, nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, pastPatience)
+	defer cancel()
+	return p.library.Find(ctx, t, id)
+}
+
+// archiveGauges show how far the log reaches; -1 when it cannot be asked.
+func (h *house) archiveGauges() {
+	extent := func(of func(streams.Extent) domain.Position) func() float64 {
+		return func() float64 {
+			ctx, cancel := context.WithTimeout(context.Background(), gaugeTimeout) // a scrape brings no context
+			defer cancel()
+			e, err := h.broker.Extent(ctx)
+			if err != nil {
+				return -1
+			}
+			return float64(of(e))
+		}
+	}
+	h.meter.gauge("sendlog_hot_first_position", "Position of the oldest event in the hot log.", nil,
+		extent(func(e streams.Extent) domain.Position { return e.First }))
+	h.meter.gauge("sendlog_hot_last_position", "Position of the newest event.", nil,
+		extent(func(e streams.Extent) domain.Position { return e.Last }))
+	h.meter.gauge("sendlog_archived_position", "Position up to which everything is in the archive.", nil,
+		extent(func(e streams.Extent) domain.Position { return e.Archived }))
+	h.meter.gauge("sendlog_archive_lag", "Events that are not in the archive yet.", nil,
+		extent(func(e streams.Extent) domain.Position { return max(e.Last, e.Archived) - e.Archived }))
+}
