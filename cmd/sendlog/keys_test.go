@@ -426,6 +426,7 @@ func TestKeysetFile(t *testing.T) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
+	write(0o600) // whichever case came last
 	if err := os.WriteFile(path, []byte(strings.Replace(testKeyset, "ENABLED", "ASLEEP", 1)), 0o600); err != nil {
 		t.Fatal(err)
 	}
