@@ -52,12 +52,22 @@ func TestPauseKeepsTheQueue(t *testing.T) {
 	}
 }
 
+// noted says when a token is asked for, which is right before a call is.
+type noted chan struct{}
+
+func (n noted) Token(domain.NumberID) (string, error) {
+	n <- struct{}{}
+	return "token", nil
+}
+
 // A pause that comes while a message waits for a free call holds it: whoever
 // paused sees no call begin.
 func TestPauseWhileWaitingForACall(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	w.d.calls = make(chan struct{}, 1)
+	asked := make(chan struct{}, 10)
+	w.d.Tokens = noted(asked)
 	release := make(chan struct{})
 	w.provider.answer(func(c cloudapi.Call) cloudapi.Outcome {
 		<-release
@@ -66,7 +76,9 @@ func TestPauseWhileWaitingForACall(t *testing.T) {
 	first := w.request("+14155550100", "first")
 	w.run(w.d)
 	w.await(first, message.TypeSendAttempted)
+	<-asked
 	second := w.request("+14155550101", "second")
+	<-asked // it has passed the gate, and the only call is taken
 	w.gate.set(true)
 	close(release)
 	w.await(first, message.TypeSendAccepted)

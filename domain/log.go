@@ -54,8 +54,9 @@ type Log interface {
 	// call (same event id) is safe.
 	Append(ctx context.Context, e Event, x Expect) (Position, error)
 
-	// Load returns the events of a key in order, or none. The events of a
-	// message are found under any number of its tenant, and say in their own
-	// key which it is ([Key.Same]).
+	// Load returns the events of a key in order, or none, of those the log has
+	// at hand: the oldest leave it once they are old and nothing is unfinished.
+	// The events of a message are found under any number of its tenant, and
+	// say in their own key which it is ([Key.Same]).
 	Load(ctx context.Context, k Key) ([]Event, error)
 }

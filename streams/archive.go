@@ -44,7 +44,7 @@ type ArchiverConfig struct {
 	Hot       time.Duration // how long an event stays in the hot log at least; required
 	Retention time.Duration // how long the archive keeps an event at least; 0: for ever
 	Keep      int           // newest events that stay hot whatever their age; 0: 32,768
-	Part      int           // events of one archive stream; 0: as many as are hot, at least 1,000,000
+	Part      int           // events of one archive stream; 0: as many as are hot, at least 250,000
 }
 
 // Archiver copies the hot log into the archive, each event once, and shortens

@@ -11,7 +11,7 @@ import (
 )
 
 // Dead keeps a copy of work that will not be tried again by itself, for 90
-// days: after the hot log has forgotten the message, a redrive starts here.
+// days: longer than the hot log holds the message.
 type Dead struct{ b *Broker }
 
 // Dead returns the dead-letter stream.

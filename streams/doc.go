@@ -9,8 +9,12 @@
 //     whatever the servers are configured for when the log is external.
 //   - An append is one publish with an expected last sequence of its subject.
 //     A lost acknowledgement is settled by reading the log, never by guessing.
-//   - Readers see EVENTS in sequence order without a gap, or stop with
-//     [ErrGap]: the stream never deletes in its middle, so a gap is data loss.
+//   - Readers see one log in the order of its positions, archived or hot,
+//     without a gap, or stop with [ErrGap]: nothing is deleted in the middle,
+//     so a gap is data loss.
+//   - [Archiver] copies each event once, whoever else archives and wherever it
+//     is killed. An event leaves the hot log from the front only, when it is
+//     archived on disk, old, and done with.
 //   - Personal parts are sealed before they leave the process and opened after
 //     they come back. No subject, header or error carries them.
 //

@@ -12,6 +12,7 @@ func (b *Broker) JetStream() jetstream.JetStream { return b.reader }
 
 // Limits that tests count against.
 const (
+	ArchivePart     = archivePart
 	LiveBuffer      = liveBuffer
 	QuarantineChunk = quarantineChunk
 )

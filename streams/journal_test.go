@@ -256,15 +256,15 @@ func TestJournalOf(t *testing.T) {
 	}
 }
 
-// A real journal is folded into a directory at a rate at which 100,000 tenants
-// take less than three seconds. The bound is generous by five: what is tested
-// is that the start does not wait for each event. JOURNAL_TENANTS=100000 runs
-// it at full size.
+// A real journal is folded into a directory whole, and its rate is shown.
+// JOURNAL_TENANTS=100000 runs it at full size, where it must take less than
+// three seconds.
 func TestJournalReplay(t *testing.T) {
 	t.Parallel()
-	n := 2000
-	if v, err := strconv.Atoi(os.Getenv("JOURNAL_TENANTS")); err == nil {
-		n = v
+	n, err := strconv.Atoi(os.Getenv("JOURNAL_TENANTS"))
+	measured := err == nil
+	if !measured {
+		n = 2000
 	}
 	b := oneNode(t, streams.Interval)
 	futures := make([]jetstream.PubAckFuture, n)
@@ -304,7 +304,7 @@ func TestJournalReplay(t *testing.T) {
 	if d.Position() != domain.Position(n) || len(d.List("", n+1)) != n {
 		t.Errorf("position %d, %d tenants", d.Position(), len(d.List("", n+1)))
 	}
-	if most := 5 * 3 * time.Second * time.Duration(n) / 100_000; took > most+2*time.Second {
-		t.Errorf("it took %s, at most %s may be", took, most+2*time.Second)
+	if most := 3 * time.Second * time.Duration(n) / 100_000; measured && took > most {
+		t.Errorf("it took %s, at most %s may be", took, most)
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"strconv"
 	"time"
 
@@ -18,8 +19,9 @@ const (
 	bucketQuota = "quota"
 	// ledgerAge is how long a day's number is kept, past its end everywhere.
 	ledgerAge = 48 * time.Hour
-	// ledgerTries bounds how often one Take meets another process's.
-	ledgerTries = 64
+	// ledgerPause bounds the random pause after meeting another process's Take;
+	// the append timeout bounds them all.
+	ledgerPause = 20 * time.Millisecond
 )
 
 // Ledger keeps what was taken of daily allowances. It implements
@@ -50,7 +52,7 @@ func (l *Ledger) Take(ctx context.Context, t domain.TenantID, day string, want, 
 	ctx, cancel := context.WithTimeout(ctx, domain.AppendTimeout)
 	defer cancel()
 	key := string(t) + "." + day
-	for range ledgerTries {
+	for {
 		taken, revision, err := l.read(ctx, key)
 		if err != nil {
 			return 0, 0, err
@@ -71,8 +73,12 @@ func (l *Ledger) Take(ctx context.Context, t domain.TenantID, day string, want, 
 		default:
 			return 0, 0, unavailable(fmt.Errorf("take of an allowance: %w", err))
 		}
+		select {
+		case <-time.After(rand.N(ledgerPause)):
+		case <-ctx.Done():
+			return 0, 0, unavailable(fmt.Errorf("take of an allowance: too many at once: %w", ctx.Err()))
+		}
 	}
-	return 0, 0, unavailable(errors.New("take of an allowance: too many at once"))
 }
 
 // read returns what was taken and the revision that says so, 0 for none.

@@ -13,8 +13,10 @@ import (
 	"github.com/sendlog/sendlog/domain"
 )
 
-// Log is the append-only log of facts on the EVENTS stream. It implements
-// [domain.Log] and is safe for concurrent use.
+// Log is the append-only log of facts on the EVENTS stream, the hot log. It
+// implements [domain.Log] and is safe for concurrent use. What the archiver has
+// taken out of the hot log it neither finds nor guards against: who must know
+// older keys asks the read models.
 type Log struct {
 	b *Broker
 }
@@ -110,9 +112,9 @@ func (l *Log) walk(ctx context.Context, subject string, visit func(*jetstream.Ra
 }
 
 // Record appends facts told by others, in the order given. A fact that names
-// one thing ([domain.KindInbound]) is recorded once per key for ever; the
-// others once per event id within the duplicate window, and their folds take a
-// repeat as no news. When it returns nil all of them are in the log.
+// one thing ([domain.KindInbound]) is recorded once per key for as long as the
+// hot log holds it; the others once per event id within the duplicate window,
+// and all folds take a repeat as no news. When it returns nil all of them are in the log.
 func (l *Log) Record(ctx context.Context, events []domain.Event) error {
 	futures := make([]jetstream.PubAckFuture, len(events))
 	for i, e := range events {

@@ -28,7 +28,7 @@ const (
 	// before a month gets another. An unclean stop re-reads the stream that is
 	// being filled (the finished ones keep their index), so it is never much
 	// larger than the hot log.
-	archivePart = 1_000_000
+	archivePart = 250_000
 
 	// metaBegins marks an archive stream before which nothing is kept on
 	// purpose. It stands in the stream's metadata.
