@@ -231,7 +231,8 @@ func TestQuotaOverProcesses(t *testing.T) {
 	tenant, _ := a.register("A", "111111111111111", "mock_a")
 	a.want(200, "PUT", "/tenants/"+tenant+"/quota", `{"per_day":30}`)
 	eventually(t, "the other process to know the quota", func() bool {
-		return b.do("GET", "/tenants/"+tenant, "").json(t)["quota"].(map[string]any)["per_day"] == 30.0
+		quota, ok := b.do("GET", "/tenants/"+tenant, "").json(t)["quota"].(map[string]any)
+		return ok && quota["per_day"] == 30.0
 	})
 	var accepted atomic.Int64
 	var wg sync.WaitGroup
