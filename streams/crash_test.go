@@ -8,6 +8,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"os/exec"
+	"sync"
 	"testing"
 	"time"
 
@@ -45,13 +46,16 @@ func doomed(dir string) {
 	if err != nil {
 		fail(err)
 	}
-	archives := os.Getenv(doomedArchives) != ""
+	archives, purged := os.Getenv(doomedArchives) != "", make(chan struct{})
 	if archives {
-		go shorten(b, fail)
+		go shorten(b, purged, fail)
 	}
 	for side := range 16 {
 		go func() {
-			for {
+			for i := 0; ; i++ {
+				if archives && i == 50 {
+					<-purged // a fast log would be killed before the archiver has had its turn
+				}
 				n := domain.NumberID(fmt.Sprint(side))
 				k, x := message.OutgoingKey(tenantA, n, domain.OutgoingID(tenantA, "")), domain.First()
 				if archives { // nobody works the lanes here, and unfinished work is never purged
@@ -72,16 +76,22 @@ func doomed(dir string) {
 	_, _ = io.Copy(io.Discard, os.Stdin) // ends with the parent, should it die first
 }
 
-// shorten archives and purges without a rest.
-func shorten(b *streams.Broker, fail func(error)) {
+// shorten archives and purges without a rest, and closes purged after the first
+// time.
+func shorten(b *streams.Broker, purged chan<- struct{}, fail func(error)) {
+	var once sync.Once
 	ctx := context.Background() // ends with the process
 	a := b.Archiver(streams.ArchiverConfig{Clock: later{ahead: old}, Hot: hotTime, Keep: 20, Part: 300})
 	for {
 		if _, err := a.Copy(ctx); err != nil {
 			fail(err)
 		}
-		if _, err := a.Purge(ctx); err != nil {
+		first, err := a.Purge(ctx)
+		if err != nil {
 			fail(err)
+		}
+		if first > 1 {
+			once.Do(func() { close(purged) })
 		}
 	}
 }
