@@ -77,7 +77,7 @@ func Open(ctx context.Context, c Config) (*Broker, error) {
 	if b.conns[0].ConnectedClusterName() != "" {
 		b.replicas = 3
 	}
-	if err := ensureTopology(ctx, b.reader, b.replicas); err != nil {
+	if err := settleTopology(ctx, b.reader, b.replicas); err != nil {
 		b.Close()
 		return nil, err
 	}

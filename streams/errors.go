@@ -30,6 +30,7 @@ var answers = map[jetstream.ErrorCode]verdict{
 	10164: askAgain, // wrong last sequence, constant: another publish to the subject is in flight (three nodes)
 	10158: askAgain, // duplicate id in process: our own first try is in flight (three nodes)
 	10167: askAgain, // too many requests: the ingest queue is full
+	10005: askAgain, // no suitable peers: a node is joining or away (making a stream)
 	10008: askAgain, // JetStream temporarily unavailable: an election
 	10118: askAgain, // stream offline: an election or a restart
 	10023: refused,  // insufficient resources
