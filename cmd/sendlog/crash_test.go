@@ -140,7 +140,7 @@ func TestKillNine(t *testing.T) {
 				for ctx.Err() == nil { // an answer that is lost is asked for again, with the same key
 					a, err := request(ctx, client, "POST", base+"/tenants/"+tenant+"/send", body, "")
 					if err != nil || a.status == 503 {
-						_ = sleep(ctx, 20*time.Millisecond)
+						_ = domain.SystemClock{}.Sleep(ctx, 20*time.Millisecond)
 						continue
 					}
 					if a.status != 202 {
@@ -160,7 +160,7 @@ func TestKillNine(t *testing.T) {
 		kills = asked
 	}
 	for range kills {
-		_ = sleep(ctx, time.Duration(100+rng.IntN(400))*time.Millisecond) // the moment of the kill is what is random here
+		_ = domain.SystemClock{}.Sleep(ctx, time.Duration(100+rng.IntN(400))*time.Millisecond) // the moment of the kill is what is random here
 		p.kill()
 		p = spawn(t, env, "serve")
 	}

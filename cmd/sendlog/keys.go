@@ -13,6 +13,8 @@ import (
 	"github.com/mattn/go-isatty"
 	"github.com/schollz/progressbar/v3"
 	"github.com/spf13/cobra"
+
+	"github.com/sendlog/sendlog/domain"
 )
 
 func keysCommand(c *client) *cobra.Command {
@@ -133,7 +135,7 @@ func watchRotation(cmd *cobra.Command, c *client) error {
 			}
 			return fmt.Errorf("%d of %d tenants are done; start it again to go on", s.Done, s.Total)
 		}
-		if err := sleep(cmd.Context(), askEvery); err != nil {
+		if err := (domain.SystemClock{}).Sleep(cmd.Context(), askEvery); err != nil {
 			fmt.Fprintln(cmd.OutOrStdout(), "the rotation goes on in the server; its progress: GET /keys/rotate")
 			return nil
 		}

@@ -11,6 +11,8 @@ import (
 	"github.com/mattn/go-isatty"
 	"github.com/schollz/progressbar/v3"
 	"github.com/spf13/cobra"
+
+	"github.com/sendlog/sendlog/domain"
 )
 
 // How often a rebuild is asked for its progress, and how often a line is
@@ -67,7 +69,7 @@ func watchRebuild(cmd *cobra.Command, c *client, id string) error {
 			}
 			return errors.New("the rebuild failed")
 		}
-		if err := sleep(cmd.Context(), askEvery); err != nil {
+		if err := (domain.SystemClock{}).Sleep(cmd.Context(), askEvery); err != nil {
 			if errors.Is(err, context.Canceled) {
 				fmt.Fprintln(cmd.OutOrStdout(), "the rebuild goes on in the server; its progress: GET /rebuilds/"+id)
 				return nil
