@@ -30,6 +30,10 @@ type messageJSON struct {
 	Wamids         []string             `json:"wamids"`
 	PhoneNumberID  domain.NumberID      `json:"phone_number_id"`
 	IdempotencyKey *string              `json:"idempotency_key"`
+	Reference      *string              `json:"reference"`
+	Priority       *string              `json:"priority"` // bulk, or null
+	SendAt         *time.Time           `json:"send_at"`
+	ExpiresAt      *time.Time           `json:"expires_at"`
 	Attempts       int                  `json:"attempts"`
 	Statuses       map[string]time.Time `json:"statuses"` // what Meta said, with its own time of each
 	Error          *errorJSON           `json:"error"`
@@ -80,6 +84,7 @@ func viewMessage(v message.View) messageJSON {
 		ID: v.ID, Direction: v.Direction, Type: v.Type, Status: v.Status, Text: orNull(v.Text), Content: v.Content,
 		Customer: viewPerson(v.Person), Wamids: orEmpty(v.Wamids), PhoneNumberID: v.Number,
 		IdempotencyKey: orNull(v.IdempotencyKey), Attempts: v.Attempts, Statuses: map[string]time.Time{},
+		Reference: orNull(v.Reference), Priority: orNull(v.Priority), SendAt: when(v.SendAt), ExpiresAt: when(v.ExpiresAt),
 		Error: viewError(v.ErrorCode, v.ErrorReason), ReplyTo: orNull(v.ReplyTo), GroupID: orNull(v.GroupID),
 		CreatedAt: when(v.CreatedAt), UpdatedAt: when(v.UpdatedAt), Position: v.LastPosition,
 	}
@@ -222,7 +227,7 @@ func traceparent(c *fiber.Ctx) string {
 // headlines are what a filter by status may say.
 var headlines = []string{
 	message.Queued, message.Unknown, message.Accepted, message.Sent, message.Delivered,
-	message.Read, message.Played, message.Failed, message.Received,
+	message.Read, message.Played, message.Failed, message.Cancelled, message.Expired, message.Received,
 }
 
 func (s *Server) listMessages(ctx context.Context, r request) error {

@@ -105,7 +105,7 @@ func (p *pursuit) append(ctx context.Context, f domain.Fact) error {
 
 // step does the next thing the recorded facts ask for.
 func (p *pursuit) step() (done bool, err error) {
-	next := p.state.Next(p.d.Policy.rules())
+	next := p.state.Next(p.d.Policy.rules(), p.d.Clock.Now())
 	if next.Do == message.Nothing {
 		return true, nil
 	}
@@ -127,6 +127,8 @@ func (p *pursuit) step() (done bool, err error) {
 		return false, p.append(p.stop, &message.OutcomeUnknown{Attempt: next.Attempt, Reason: "no outcome was recorded"})
 	case message.GiveUp:
 		return false, p.giveUp(next)
+	case message.Expire:
+		return false, p.append(p.stop, &message.SendExpired{Attempts: p.state.Attempt})
 	case message.Attempt:
 		return false, p.attempt(next)
 	}
@@ -258,7 +260,7 @@ func (d *Dispatcher) abandon(stop, calls context.Context, j *job) error {
 		if err := p.load(stop); err != nil {
 			return err
 		}
-		next := p.state.Next(d.Policy.rules())
+		next := p.state.Next(d.Policy.rules(), d.Clock.Now())
 		var err error
 		switch {
 		case next.Do == message.Nothing:

@@ -26,6 +26,8 @@ var facts = []func() domain.Fact{
 	func() domain.Fact { return &message.OutcomeUnknown{} },
 	func() domain.Fact { return &message.SendDeadLettered{} },
 	func() domain.Fact { return &message.SendRedriven{} },
+	func() domain.Fact { return &message.SendCancelled{} },
+	func() domain.Fact { return &message.SendExpired{} },
 	func() domain.Fact { return &message.InboundReceived{} },
 	func() domain.Fact { return &message.StatusReceived{} },
 	func() domain.Fact { return &message.AccountNotice{} },

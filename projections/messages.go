@@ -23,7 +23,7 @@ func messagesModel() Model {
 	byPosition := func(fields ...string) Index { return Index{Fields: fields, Sort: "position"} }
 	return Model{
 		Name:    "messages",
-		Version: 2, // 2: the fingerprint of a request
+		Version: 3, // 2: the fingerprint of a request; 3: what a request asks for, and how it may end
 		Collections: []Collection{
 			{Name: inMessages, Indexes: []Index{
 				byPosition("tenant"), byPosition("tenant", "status"),
@@ -39,7 +39,9 @@ func messagesModel() Model {
 			message.TypeOutcomeUnknown:   1,
 			message.TypeSendAccepted:     1,
 			message.TypeSendAttempted:    1,
+			message.TypeSendCancelled:    1,
 			message.TypeSendDeadLettered: 1,
+			message.TypeSendExpired:      1,
 			message.TypeSendRedriven:     1,
 			message.TypeSendRefused:      1,
 			message.TypeSendRequested:    1,
@@ -71,6 +73,11 @@ type messageDoc struct {
 	Accepted       bool            `json:"accepted,omitempty"`
 	Unknown        int             `json:"unknown_attempt,omitempty"` // the newest attempt whose outcome is unknown
 	Dead           bool            `json:"dead,omitempty"`
+	Ended          string          `json:"ended,omitempty"` // cancelled or expired
+	SendAt         instant         `json:"send_at,omitzero"`
+	ExpiresAt      instant         `json:"expires_at,omitzero"`
+	Priority       string          `json:"priority,omitempty"`
+	Reference      string          `json:"reference,omitempty"`
 	Refusal        *refusalDoc     `json:"refusal,omitempty"` // the newest one
 	Statuses       []statusDoc     `json:"statuses,omitempty"`
 	ErrorCode      int             `json:"error_code,omitempty"`
@@ -133,7 +140,7 @@ func wamidID(t domain.TenantID, n domain.NumberID, wamid string) string {
 // standing is what the document knows, as domain/message wants it.
 func (m *messageDoc) standing() message.Standing {
 	s := message.Standing{
-		Accepted: m.Accepted, Dead: m.Dead,
+		Accepted: m.Accepted, Dead: m.Dead, Ended: m.Ended,
 		Unknown:  m.Unknown > 0 && m.Unknown == m.Attempts,
 		Statuses: make(map[string]time.Time, len(m.Statuses)),
 	}
@@ -196,6 +203,7 @@ func (m *messageDoc) view() message.View {
 		Direction: m.Direction, Type: m.Type, Status: m.Status, Text: m.Text,
 		To: m.To, Person: message.Person(m.Person), GroupID: m.GroupID, Wamids: m.Wamids,
 		ReplyTo: m.ReplyTo, IdempotencyKey: m.IdempotencyKey, Attempts: m.Attempts,
+		Reference: m.Reference, Priority: m.Priority, SendAt: m.SendAt.Time, ExpiresAt: m.ExpiresAt.Time,
 		Statuses:  m.standing().Statuses,
 		ErrorCode: m.ErrorCode, ErrorReason: m.ErrorReason,
 		CreatedAt: m.CreatedAt.Time, UpdatedAt: m.UpdatedAt.Time,

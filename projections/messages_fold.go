@@ -95,6 +95,13 @@ func foldOutgoing(e domain.Event, d *Docs) error {
 		err = m.deadLettered(e, d, &entry)
 	case message.TypeSendRedriven:
 		err = m.redriven(e, d, &entry)
+	case message.TypeSendCancelled:
+		m.Ended = message.Cancelled
+	case message.TypeSendExpired:
+		var f message.SendExpired
+		err = e.Decode(&f)
+		m.Ended = message.Expired
+		entry.Attempt = f.Attempts
 	default:
 		err = fmt.Errorf("no fold for %s", e.Type)
 	}
@@ -155,6 +162,7 @@ func (m *messageDoc) requested(e domain.Event) error {
 	}
 	m.Type, m.To, m.IdempotencyKey, m.Fingerprint = f.Type, f.To, f.IdempotencyKey, f.Fingerprint
 	m.Content, m.Text = string(f.Content), words(f.Type, f.Content)
+	m.SendAt, m.ExpiresAt, m.Priority, m.Reference = at(f.SendAt), at(f.ExpiresAt), f.Priority, f.Reference
 	m.CreatedAt = at(e.At)
 	if m.Contact = digits(f.To); m.Contact == "" {
 		m.Contact = f.To // a BSUID

@@ -46,6 +46,8 @@ func samples() []domain.Fact {
 		&facts.OutcomeUnknown{Attempt: 1, Reason: "timeout"},
 		&facts.SendDeadLettered{Attempts: 5, Reason: "attempts_exhausted", Code: 130429, Detail: "too fast"},
 		&facts.SendRedriven{By: "admin"},
+		&facts.SendCancelled{},
+		&facts.SendExpired{Attempts: 1},
 		&facts.InboundReceived{Message: "in_1", Type: "text", Echo: true, Group: true, SaidAt: said, InboundWords: facts.InboundWords{
 			Wamid: "wamid.2", Person: person, GroupID: "g", Text: "hi", ReplyTo: "wamid.1", Raw: []byte(`{"id":"wamid.2"}`), Contact: []byte(`{"wa_id":"14155550100"}`)}},
 		&facts.StatusReceived{Status: "failed", SaidAt: said, Message: "msg_1", Attempt: 1, Code: 131026, Reason: "no", Category: "utility", PricingType: "regular",

@@ -8,6 +8,7 @@
 //	                                 → SendRefused(1)    → SendAttempted(2) … or SendDeadLettered
 //	                                 → OutcomeUnknown(1) → SendAccepted(1) by a status, or SendAttempted(2)
 //	SendDeadLettered → SendRedriven → SendAttempted(n+1) …
+//	SendCancelled or SendExpired instead of a next SendAttempted
 //
 // Its promises:
 //

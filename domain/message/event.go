@@ -10,10 +10,28 @@ import (
 // SendRequested is the tenant's wish to send one message. Writing it is
 // accepting the request.
 type SendRequested struct {
-	Type      string `json:"type"`            // Meta's message type, e.g. "text"
-	Keyed     bool   `json:"keyed,omitempty"` // an idempotency key was given
+	Type  string `json:"type"`            // Meta's message type, e.g. "text"
+	Keyed bool   `json:"keyed,omitempty"` // an idempotency key was given
+	Options
 	SendWords `json:"-"`
 }
+
+// Options are what a tenant may ask of one message beyond what it says. The
+// zero value asks for nothing.
+type Options struct {
+	Priority    string        `json:"priority,omitempty"`        // [Bulk], or empty for interactive
+	SendAt      time.Time     `json:"send_at,omitzero"`          // not before; zero: at once
+	ExpiresAt   time.Time     `json:"expires_at,omitzero"`       // no attempt begins at or after it; zero: never
+	OnUnknown   string        `json:"on_unknown,omitempty"`      // [Resend] or [Park]; empty: as the tenant has it
+	UnknownWait time.Duration `json:"unknown_wait_ns,omitempty"` // 0: as the tenant has it
+}
+
+// Words of [Options].
+const (
+	Bulk   = "bulk"             // goes when nothing interactive of its number is waiting
+	Resend = "wait_then_resend" // an outcome that stays unknown is followed by another attempt
+	Park   = "park"             // ... is dead-lettered as it is, for a person to decide
+)
 
 // SendWords is the personal part of [SendRequested]. The key and the
 // fingerprint are here because both can be guessed back to a person.
@@ -21,7 +39,8 @@ type SendWords struct {
 	To             string          `json:"to"`      // E.164 with "+", as the tenant wrote it, or a BSUID
 	Content        json.RawMessage `json:"content"` // Meta's message object without envelope and recipient: {"type":"text","text":{…}}
 	IdempotencyKey string          `json:"idempotency_key,omitempty"`
-	Fingerprint    string          `json:"fingerprint"` // of the request, to tell a repeat from a reuse of the key
+	Fingerprint    string          `json:"fingerprint"`         // of the request, to tell a repeat from a reuse of the key
+	Reference      string          `json:"reference,omitempty"` // the tenant's own name for it, handed back as it is
 }
 
 // SendAttempted says that the provider is about to be called for the n-th
@@ -48,13 +67,17 @@ type AcceptNames struct {
 
 // SendRefused says that the provider declined attempt n and did not send.
 type SendRefused struct {
-	Attempt  int           `json:"attempt"`
-	Code     int           `json:"code"`                 // Meta's error.code; 0 when the call never reached Meta
-	Class    string        `json:"class"`                // the class of the code table
-	Reason   string        `json:"reason"`               // words for the tenant, from the code table
-	Retry    bool          `json:"retry"`                // another attempt may succeed
-	Wait     time.Duration `json:"wait_ns,omitempty"`    // not before this long after At
-	TraceID  string        `json:"fbtrace_id,omitempty"` // Meta's handle for support
+	Attempt int           `json:"attempt"`
+	Code    int           `json:"code"`                 // Meta's error.code; 0 when the call never reached Meta
+	Class   string        `json:"class"`                // the class of the code table
+	Reason  string        `json:"reason"`               // words for the tenant, from the code table
+	Retry   bool          `json:"retry"`                // another attempt may succeed
+	Wait    time.Duration `json:"wait_ns,omitempty"`    // not before this long after At
+	TraceID string        `json:"fbtrace_id,omitempty"` // Meta's handle for support
+	// Hold says that nothing is wrong with the message but with the account
+	// behind it, which is paused: the attempt does not count, and the next one
+	// follows when the pause ends.
+	Hold     bool `json:"hold,omitempty"`
 	Provider `json:"-"`
 }
 
@@ -79,7 +102,19 @@ type SendDeadLettered struct {
 
 // SendRedriven says that somebody asked to try a dead-lettered message again.
 type SendRedriven struct {
-	By string `json:"by"`
+	By    string `json:"by"`
+	Batch string `json:"batch,omitempty"` // the redrive it was a part of
+}
+
+// SendCancelled says that the tenant took the request back before an attempt
+// that may have sent it. No attempt follows.
+type SendCancelled struct{}
+
+// SendExpired says that the time of the message was over before it was sent.
+// No attempt follows. After an unknown outcome it may have been sent all the
+// same.
+type SendExpired struct {
+	Attempts int `json:"attempts"`
 }
 
 // InboundReceived is one message from a person, or (Echo) one sent by the
@@ -163,6 +198,8 @@ const (
 	TypeOutcomeUnknown   = "OutcomeUnknown"
 	TypeSendDeadLettered = "SendDeadLettered"
 	TypeSendRedriven     = "SendRedriven"
+	TypeSendCancelled    = "SendCancelled"
+	TypeSendExpired      = "SendExpired"
 	TypeInboundReceived  = "InboundReceived"
 	TypeStatusReceived   = "StatusReceived"
 	TypeAccountNotice    = "AccountNotice"
@@ -176,6 +213,8 @@ func (*SendRefused) EventType() string      { return TypeSendRefused }
 func (*OutcomeUnknown) EventType() string   { return TypeOutcomeUnknown }
 func (*SendDeadLettered) EventType() string { return TypeSendDeadLettered }
 func (*SendRedriven) EventType() string     { return TypeSendRedriven }
+func (*SendCancelled) EventType() string    { return TypeSendCancelled }
+func (*SendExpired) EventType() string      { return TypeSendExpired }
 func (*InboundReceived) EventType() string  { return TypeInboundReceived }
 func (*StatusReceived) EventType() string   { return TypeStatusReceived }
 func (*AccountNotice) EventType() string    { return TypeAccountNotice }
@@ -188,6 +227,8 @@ func (e *SendRefused) Personal() any     { return &e.Provider }
 func (*OutcomeUnknown) Personal() any    { return nil }
 func (*SendDeadLettered) Personal() any  { return nil }
 func (*SendRedriven) Personal() any      { return nil }
+func (*SendCancelled) Personal() any     { return nil }
+func (*SendExpired) Personal() any       { return nil }
 func (e *InboundReceived) Personal() any { return &e.InboundWords }
 func (e *StatusReceived) Personal() any  { return &e.StatusNames }
 func (e *AccountNotice) Personal() any   { return &e.Notice }

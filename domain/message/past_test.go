@@ -203,7 +203,7 @@ func TestNextWithoutTheRequest(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if got := s.Next(rules); got.Do != test.want || !s.Headless {
+		if got := s.Next(rules, start); got.Do != test.want || !s.Headless {
 			t.Errorf("%s: %+v, headless %t", name, got, s.Headless)
 		}
 	}

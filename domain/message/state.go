@@ -21,6 +21,7 @@ type State struct {
 	At       time.Time    // of the newest attempt or outcome
 	Refused  *SendRefused // the newest refusal, if nothing followed it
 	Accepted bool
+	Ended    bool // cancelled, or its time was over
 	Dead     bool
 	Redriven bool // somebody asked to try it again, and no attempt has followed yet
 
@@ -80,6 +81,9 @@ func (s *State) Apply(e domain.Event) error {
 			return err
 		}
 		delete(s.doubts, f.Attempt)
+		if f.Hold && f.Attempt == s.Attempt {
+			s.Budget--
+		}
 		if f.Attempt == s.Attempt { // a late answer to an older attempt decides nothing
 			s.Refused, s.Open, s.Unknown, s.At = &f, false, false, e.At
 		}
@@ -95,6 +99,8 @@ func (s *State) Apply(e domain.Event) error {
 		s.Dead, s.Redriven = true, false
 	case TypeSendRedriven:
 		s.Dead, s.Redriven, s.Budget, s.Refused, s.Unknown = false, true, 0, nil, false
+	case TypeSendCancelled, TypeSendExpired:
+		s.Ended = true
 	default:
 		return fmt.Errorf("fold message: unknown event %q at %d", e.Type, e.Position)
 	}
@@ -122,6 +128,7 @@ const (
 	Attempt           // record an attempt and call
 	Doubt             // record that the open attempt's outcome is unknown
 	GiveUp            // dead-letter it
+	Expire            // record that its time is over
 )
 
 // Step is the next thing to do, and when.
@@ -136,7 +143,8 @@ type Step struct {
 // Rules are what the tenant and the operator set.
 type Rules struct {
 	MaxAttempts int           // 1 or more, since the request or the last redrive
-	UnknownWait time.Duration // how long an unknown outcome waits for a status before the message is sent again
+	UnknownWait time.Duration // how long an unknown outcome waits for a status before OnUnknown decides
+	OnUnknown   string        // [Resend] or [Park]; empty is [Resend]
 	// Patience is how long an attempt without an outcome is left to whoever
 	// made it, who may be in the middle of the call.
 	Patience time.Duration
@@ -148,32 +156,58 @@ type Rules struct {
 // records it instead of asking; any other leaves it alone for the patience.
 //
 // A message whose request is no longer at hand is given up where it would be
-// sent.
-func (s *State) Next(r Rules) Step {
+// sent. One whose time is over before an attempt may begin expires instead; it
+// does so at that time and not only when the attempt would have been due.
+//
+// What the message itself asks for goes before r. The caller passes the time,
+// because a wait may have been long.
+func (s *State) Next(r Rules, now time.Time) Step {
+	if s.Request.UnknownWait > 0 {
+		r.UnknownWait = s.Request.UnknownWait
+	}
+	if s.Request.OnUnknown != "" {
+		r.OnUnknown = s.Request.OnUnknown
+	}
 	step := s.next(r)
-	if s.Headless && step.Do == Attempt {
+	over := s.Request.ExpiresAt
+	switch {
+	case step.Do != Attempt:
+	case s.Headless:
 		return Step{Do: GiveUp, Reason: "request_archived", NotBefore: step.NotBefore}
+	case !over.IsZero() && s.Unknown && !over.After(latest(now, step.NotBefore)):
+		return Step{Do: Expire, NotBefore: step.NotBefore} // until then a status may prove it
+	case !over.IsZero() && !over.After(latest(now, step.NotBefore)):
+		return Step{Do: Expire, NotBefore: over}
 	}
 	return step
 }
 
+func latest(a, b time.Time) time.Time {
+	if a.After(b) {
+		return a
+	}
+	return b
+}
+
 func (s *State) next(r Rules) Step {
 	switch {
-	case s.Last == 0, s.Accepted, s.Dead:
+	case s.Last == 0, s.Accepted, s.Dead, s.Ended:
 		return Step{Do: Nothing}
 	case s.Open:
 		return Step{Do: Doubt, Attempt: s.Attempt, NotBefore: s.At.Add(r.Patience)}
 	case s.Redriven:
 		return Step{Do: Attempt, Attempt: s.Attempt + 1, After: "redriven"}
 	case s.Attempt == 0:
-		return Step{Do: Attempt, Attempt: 1}
+		return Step{Do: Attempt, Attempt: 1, NotBefore: s.Request.SendAt}
+	case s.Refused != nil && s.Refused.Hold:
+		return Step{Do: Attempt, Attempt: s.Attempt + 1, After: "held", NotBefore: s.At.Add(s.Refused.Wait)}
 	case s.Refused != nil && !s.Refused.Retry:
 		return Step{Do: GiveUp, Reason: "refused"}
 	case s.Refused != nil && s.Budget >= r.MaxAttempts:
 		return Step{Do: GiveUp, Reason: "attempts_exhausted"}
 	case s.Refused != nil:
 		return Step{Do: Attempt, Attempt: s.Attempt + 1, After: "refused", NotBefore: s.At.Add(s.Refused.Wait)}
-	case s.Unknown && s.Budget >= r.MaxAttempts:
+	case s.Unknown && (s.Budget >= r.MaxAttempts || r.OnUnknown == Park):
 		return Step{Do: GiveUp, Reason: "outcome_unknown", NotBefore: s.At.Add(r.UnknownWait)}
 	case s.Unknown:
 		return Step{Do: Attempt, Attempt: s.Attempt + 1, After: "unknown", NotBefore: s.At.Add(r.UnknownWait)}

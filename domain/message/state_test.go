@@ -53,6 +53,16 @@ func busy(n int) domain.Fact {
 	return &message.SendRefused{Attempt: n, Class: "throttled", Retry: true, Wait: 30 * time.Second}
 }
 
+func held(n int) domain.Fact { return &message.SendRefused{Attempt: n, Class: "tenant", Hold: true} }
+func later() domain.Fact     { return asked(message.Options{SendAt: second(3600)}) }
+func until(at time.Time) domain.Fact {
+	return asked(message.Options{ExpiresAt: at})
+}
+func parked() domain.Fact {
+	return asked(message.Options{OnUnknown: message.Park, UnknownWait: 7 * time.Second})
+}
+func asked(o message.Options) domain.Fact { return &message.SendRequested{Type: "text", Options: o} }
+
 func life(facts ...domain.Fact) []domain.Fact { return facts }
 
 // Given these facts, this is what a dispatcher must do next.
@@ -67,6 +77,7 @@ func TestNext(t *testing.T) {
 	giveUp := func(reason string, at time.Time) message.Step {
 		return message.Step{Do: message.GiveUp, Reason: reason, NotBefore: at}
 	}
+	expire := func(at time.Time) message.Step { return message.Step{Do: message.Expire, NotBefore: at} }
 	nothing, now := message.Step{}, time.Time{}
 
 	for name, test := range map[string]struct {
@@ -120,6 +131,30 @@ func TestNext(t *testing.T) {
 		"an acceptance after death ends it": {
 			life(requested(), tried(1), unknown(1), dead("outcome_unknown"), accepted(1)), nothing},
 
+		"a request for later waits": {
+			life(later()), attempt(1, "", second(3600))},
+		"one whose time is over before it is due expires then": {
+			life(until(second(30)), tried(1), busy(1)), expire(second(30))},
+		"and is tried again while there is time": {
+			life(until(second(34)), tried(1), busy(1)), attempt(2, "refused", second(3+30))},
+		"one whose time is over expires at once": {
+			life(until(start)), expire(start)},
+		"an unknown outcome waits for its proof, although its time is over before": {
+			life(until(second(5)), tried(1), unknown(1)), expire(second(3 + 60))},
+		"an attempt that is open is doubted, whatever the time": {
+			life(until(second(1)), tried(1)), doubt(1)},
+		"one whose time is over is not tried again": {
+			life(until(second(1)), &message.SendExpired{}), nothing},
+		"one that was taken back is not tried": {
+			life(requested(), &message.SendCancelled{}), nothing},
+		"an unknown outcome is parked where the tenant asked for it": {
+			life(parked(), tried(1), unknown(1)), giveUp("outcome_unknown", second(3+7))},
+		"a refusal that holds does not count": {
+			life(requested(), tried(1), held(1), tried(2), held(2), tried(3), held(3), tried(4), busy(4)),
+			attempt(5, "refused", second(9+30))},
+		"and is followed by an attempt when the pause ends": {
+			life(requested(), tried(1), held(1)), attempt(2, "held", second(3))},
+
 		"a redrive is tried at once": {
 			life(requested(), tried(1), declined(1), dead("refused"), redriven()), attempt(2, "redriven", now)},
 		"a redrive has a new budget": {
@@ -153,7 +188,7 @@ func TestNext(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if got := s.Next(rules); got != test.want {
+			if got := s.Next(rules, start); got != test.want {
 				t.Errorf("got  %+v\nwant %+v", got, test.want)
 			}
 		})
@@ -168,7 +203,7 @@ func TestNextWithoutASecondAttempt(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if got := s.Next(message.Rules{MaxAttempts: 1, UnknownWait: unknownWait}); got.Do != message.GiveUp || got.Reason != reason {
+		if got := s.Next(message.Rules{MaxAttempts: 1, UnknownWait: unknownWait}, start); got.Do != message.GiveUp || got.Reason != reason {
 			t.Errorf("got %+v, want to give up: %s", got, reason)
 		}
 	}
@@ -211,7 +246,7 @@ func TestFoldKeepsItsPromises(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		next := s.Next(rules)
+		next := s.Next(rules, start)
 		switch {
 		case (taken || gone) && next.Do != message.Nothing:
 			t.Fatalf("accepted %v, dead %v, and yet %+v", taken, gone, next)

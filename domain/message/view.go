@@ -22,9 +22,11 @@ const (
 	Sent      = "sent"      // left the provider
 	Delivered = "delivered" // reached a device
 	Read      = "read"
-	Played    = "played"   // voice notes
-	Failed    = "failed"   // refused for good, failed after acceptance, or dead-lettered
-	Received  = "received" // the only headline of an incoming message
+	Played    = "played"    // voice notes
+	Failed    = "failed"    // refused for good, failed after acceptance, or dead-lettered
+	Cancelled = "cancelled" // taken back before it was sent
+	Expired   = "expired"   // its time was over before it was sent
+	Received  = "received"  // the only headline of an incoming message
 )
 
 // rank orders what a provider's status proves; read implies delivered and
@@ -37,6 +39,7 @@ type Standing struct {
 	Accepted bool                 // the provider took some attempt
 	Unknown  bool                 // the newest attempt's outcome is unknown
 	Dead     bool                 // dead-lettered and not redriven since
+	Ended    string               // [Cancelled] or [Expired], or empty
 	Statuses map[string]time.Time // the provider's statuses, with its own time of each
 }
 
@@ -61,10 +64,12 @@ func Headline(s Standing) string {
 		return Failed
 	case best != Queued:
 		return best
+	case s.Unknown: // also when it was parked or its time is over: nobody knows
+		return Unknown
 	case s.Dead:
 		return Failed
-	case s.Unknown:
-		return Unknown
+	case s.Ended != "":
+		return s.Ended
 	}
 	return Queued
 }
@@ -85,6 +90,10 @@ type View struct {
 	Wamids         []string // usually one; two when an unknown outcome was sent again and both arrived
 	ReplyTo        string
 	IdempotencyKey string
+	Reference      string    // the tenant's own name for it
+	Priority       string    // [Bulk] or empty
+	SendAt         time.Time // zero: at once
+	ExpiresAt      time.Time // zero: never
 	Attempts       int
 	Statuses       map[string]time.Time
 	ErrorCode      int

@@ -29,7 +29,11 @@ func TestHeadline(t *testing.T) {
 		"in doubt":                           {message.Standing{Unknown: true}, "unknown"},
 		"in doubt, but an older try arrived": {message.Standing{Unknown: true, Accepted: true}, "accepted"},
 		"given up":                           {message.Standing{Dead: true}, "failed"},
-		"given up in doubt":                  {message.Standing{Dead: true, Unknown: true}, "failed"},
+		"given up in doubt":                  {message.Standing{Dead: true, Unknown: true}, "unknown"}, // nobody knows, so nobody says that it failed
+		"taken back":                         {message.Standing{Ended: "cancelled"}, "cancelled"},
+		"its time was over":                  {message.Standing{Ended: "expired"}, "expired"},
+		"its time was over, in doubt":        {message.Standing{Ended: "expired", Unknown: true}, "unknown"},
+		"its time was over, but it was sent": {message.Standing{Ended: "expired", Statuses: said("sent")}, "sent"},
 		"given up, but it was sent":          {message.Standing{Dead: true, Statuses: said("sent")}, "sent"},
 		"a status before the answer":         {message.Standing{Statuses: said("sent")}, "sent"},
 		"a status proves a doubt wrong":      {message.Standing{Unknown: true, Statuses: said("delivered")}, "delivered"},
