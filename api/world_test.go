@@ -380,6 +380,7 @@ func (h *house) fill(owner domain.TenantID) {
 			ID: domain.MessageID(fmt.Sprintf("msg_%d", i)), Tenant: owner, Number: "111111111111111", Direction: message.Out,
 			Type: "text", Status: message.Delivered, Text: canaryText, Content: json.RawMessage(`{"type":"text"}`),
 			To: "+" + canaryPhone, Wamids: []string{"wamid.1", "wamid.2"}, IdempotencyKey: "order-1", Attempts: 2,
+			Reference: "invoice-7", Priority: message.Bulk, SendAt: noon.Add(-time.Hour), ExpiresAt: noon.Add(24 * time.Hour),
 			Statuses:  map[string]time.Time{"sent": noon, "delivered": noon.Add(time.Second)},
 			ErrorCode: 131000, ErrorReason: "try later", CreatedAt: noon, UpdatedAt: noon.Add(time.Second), Position: 3, LastPosition: 9,
 		})
