@@ -136,6 +136,7 @@ func (s *Server) messageRoutes() []route {
 		{fiber.MethodGet, tenantPath + "/messages", toRead, s.listMessages},
 		{fiber.MethodGet, tenantPath + "/messages/:messageId", toRead, s.showMessage},
 		{fiber.MethodGet, tenantPath + "/messages/:messageId/timeline", toRead, s.showTimeline},
+		{fiber.MethodPost, tenantPath + "/messages/:messageId/cancel", toSend, s.cancel},
 	}
 }
 

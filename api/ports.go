@@ -19,7 +19,8 @@ import (
 // its text is only logged.
 type Ports struct {
 	Audit       Audit
-	Checks      []Check // what /readyz asks, in this order
+	Canceller   Canceller // *message.Canceller
+	Checks      []Check   // what /readyz asks, in this order
 	Customers   Customers
 	DeadLetters DeadLetters
 	Directory   Directory // *tenant.Directory
@@ -120,6 +121,11 @@ type Rotation interface {
 // request is in the log.
 type Sender interface {
 	Accept(ctx context.Context, r message.Request) (message.Receipt, error)
+}
+
+// Canceller takes requests back.
+type Canceller interface {
+	Cancel(ctx context.Context, t domain.TenantID, id domain.MessageID, by string) (message.Cancellation, error)
 }
 
 // Page asks for a part of a list.

@@ -19,6 +19,7 @@ import (
 
 	"github.com/sendlog/sendlog/domain"
 	"github.com/sendlog/sendlog/domain/customer"
+	"github.com/sendlog/sendlog/domain/logtest"
 	"github.com/sendlog/sendlog/domain/message"
 	"github.com/sendlog/sendlog/domain/tenant"
 )
@@ -108,7 +109,7 @@ func newWorld(t *testing.T, change ...func(*Config)) *world {
 		Log:   slog.New(slog.NewJSONHandler(io.MultiWriter(allLogs, &h.logs), &slog.HandlerOptions{Level: slog.LevelDebug})),
 		Meter: &h.meter, VerifyToken: canaryVerify,
 		Ports: Ports{
-			Audit: h, Customers: h, DeadLetters: h, Directory: h.registry.Directory, Feed: h, Freshness: h, Governor: h.registry,
+			Audit: h, Canceller: &message.Canceller{Clock: h.clock, Log: h.accepter.Log}, Customers: h, DeadLetters: h, Directory: h.registry.Directory, Feed: h, Freshness: h, Governor: h.registry,
 			Inbox: h, Issuer: h, Messages: h,
 			Metrics: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "sendlog_up 1") }),
 			Notices: h, Quarantine: h, Rebuilds: h, Registrar: h, Rotation: h, Sender: h,
@@ -368,7 +369,7 @@ func newHouse() *house {
 	journal := &memoryJournal{directory: tenant.NewDirectory()}
 	h.journal = journal
 	h.registry = &tenant.Registry{Directory: journal.directory, Journal: journal, Vault: plainVault{}, Clock: fixedClock{}}
-	h.accepter = &message.Accepter{Log: &memoryLog{}, Clock: fixedClock{}, Meter: domain.NoMeter{}}
+	h.accepter = &message.Accepter{Log: logtest.NewMemory(), Clock: fixedClock{}, Meter: domain.NoMeter{}}
 	return h
 }
 
@@ -604,37 +605,6 @@ func (h *house) Subscribe(ctx context.Context, t domain.TenantID) (<-chan Live, 
 	feed := make(chan Live)
 	h.subscribed <- subscription{ctx, t, feed}
 	return feed, nil
-}
-
-// memoryLog is the log, as far as accepting needs it.
-type memoryLog struct {
-	mu     sync.Mutex
-	events []domain.Event
-}
-
-func (l *memoryLog) Append(_ context.Context, e domain.Event, _ domain.Expect) (domain.Position, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	for _, have := range l.events {
-		if have.Key.Same(e.Key) {
-			return 0, domain.ErrConflict
-		}
-	}
-	e.Position = domain.Position(len(l.events) + 1)
-	l.events = append(l.events, e)
-	return e.Position, nil
-}
-
-func (l *memoryLog) Load(_ context.Context, k domain.Key) ([]domain.Event, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	var out []domain.Event
-	for _, e := range l.events {
-		if e.Key.Same(k) {
-			out = append(out, e)
-		}
-	}
-	return out, nil
 }
 
 // memoryJournal applies what it records at once.

@@ -54,7 +54,8 @@ func (l *Library) Find(ctx context.Context, t domain.TenantID, id domain.Message
 	case err != nil:
 		return message.PastRequest{}, false, err
 	}
-	return message.PastRequest{Number: m.Number, Fingerprint: m.Fingerprint, Position: m.Position}, true, nil
+	return message.PastRequest{Number: m.Number, Fingerprint: m.Fingerprint, Position: m.Position,
+		Done: m.Attempts > 0 || m.Status != message.Queued}, true, nil
 }
 
 var _ message.Past = (*Library)(nil)

@@ -297,7 +297,8 @@ func (h *house) openDoors(ctx context.Context) error {
 		AdminKey: h.config.AdminKey, Clock: h.clock, CursorKey: cursorKey, Log: h.log, Meter: h.meter,
 		VerifyToken: h.config.VerifyToken,
 		Ports: api.Ports{
-			Audit: audit{h.broker.Tenants()}, Checks: h.checks(), Customers: lib, DeadLetters: &deadLetters{reading: lib, redriver: &message.Redriver{
+			Audit: audit{h.broker.Tenants()}, Canceller: &message.Canceller{Clock: h.clock, Log: h.broker.Events(), Past: past},
+			Checks: h.checks(), Customers: lib, DeadLetters: &deadLetters{reading: lib, redriver: &message.Redriver{
 				Clock: h.clock, Log: h.broker.Events(), Proofs: dispatch.Proofs{Facts: h.broker.Reader()}}},
 			Directory: h.directory, Feed: feed{h.broker.Live()}, Freshness: lib,
 			Governor: h.registry, Inbox: h.inbox, Issuer: h.registry, Messages: lib,

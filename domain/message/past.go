@@ -20,6 +20,7 @@ type PastRequest struct {
 	Number      domain.NumberID
 	Fingerprint string          // empty when the request itself is forgotten, and only what followed is known
 	Position    domain.Position // of the request
+	Done        bool            // it was attempted, or has ended
 }
 
 // remember asks the past about a keyed request. A past that cannot answer is

@@ -21,7 +21,7 @@ type State struct {
 	At       time.Time    // of the newest attempt or outcome
 	Refused  *SendRefused // the newest refusal, if nothing followed it
 	Accepted bool
-	Ended    bool // cancelled, or its time was over
+	Ended    string // [Cancelled] or [Expired]: no further attempt is made; empty otherwise
 	Dead     bool
 	Redriven bool // somebody asked to try it again, and no attempt has followed yet
 
@@ -47,6 +47,9 @@ func (s *State) DoubtfulSince() (domain.Position, bool) {
 	}
 	return oldest, any
 }
+
+// Certain reports whether nothing was sent: every attempt was refused.
+func (s *State) Certain() bool { return !s.Accepted && len(s.doubts) == 0 }
 
 // Apply folds one event. Events must come in order, each once.
 func (s *State) Apply(e domain.Event) error {
@@ -99,8 +102,10 @@ func (s *State) Apply(e domain.Event) error {
 		s.Dead, s.Redriven = true, false
 	case TypeSendRedriven:
 		s.Dead, s.Redriven, s.Budget, s.Refused, s.Unknown = false, true, 0, nil, false
-	case TypeSendCancelled, TypeSendExpired:
-		s.Ended = true
+	case TypeSendCancelled:
+		s.Ended = Cancelled
+	case TypeSendExpired:
+		s.Ended = Expired
 	default:
 		return fmt.Errorf("fold message: unknown event %q at %d", e.Type, e.Position)
 	}
@@ -191,10 +196,12 @@ func latest(a, b time.Time) time.Time {
 
 func (s *State) next(r Rules) Step {
 	switch {
-	case s.Last == 0, s.Accepted, s.Dead, s.Ended:
+	case s.Last == 0, s.Accepted, s.Dead:
 		return Step{Do: Nothing}
-	case s.Open:
+	case s.Open: // also of a message that was taken back meanwhile: nobody may think it was not sent
 		return Step{Do: Doubt, Attempt: s.Attempt, NotBefore: s.At.Add(r.Patience)}
+	case s.Ended != "":
+		return Step{Do: Nothing}
 	case s.Redriven:
 		return Step{Do: Attempt, Attempt: s.Attempt + 1, After: "redriven"}
 	case s.Attempt == 0:

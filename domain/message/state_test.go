@@ -147,6 +147,12 @@ func TestNext(t *testing.T) {
 			life(until(second(1)), &message.SendExpired{}), nothing},
 		"one that was taken back is not tried": {
 			life(requested(), &message.SendCancelled{}), nothing},
+		"nor one that was taken back during a call, but nobody may think it was not sent": {
+			life(requested(), tried(1), &message.SendCancelled{}), doubt(1)},
+		"and that ends there": {
+			life(requested(), tried(1), &message.SendCancelled{}, unknown(1)), nothing},
+		"the answer to that call counts": {
+			life(requested(), tried(1), &message.SendCancelled{}, busy(1)), nothing},
 		"an unknown outcome is parked where the tenant asked for it": {
 			life(parked(), tried(1), unknown(1)), giveUp("outcome_unknown", second(3+7))},
 		"a refusal that holds does not count": {

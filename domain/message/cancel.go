@@ -1,0 +1,98 @@
+package message
+
+import (
+	"context"
+	"errors"
+
+	"github.com/sendlog/sendlog/domain"
+)
+
+// Canceller takes requests back.
+type Canceller struct {
+	Clock domain.Clock
+	Log   domain.Log
+	Past  Past // nil when the log keeps every request for ever
+}
+
+// Cancellation says what became of the wish to take a request back.
+type Cancellation struct {
+	// Certain says that the message was not sent and will not be. Otherwise an
+	// attempt has no outcome: it may have been sent, but no further attempt
+	// follows.
+	Certain  bool
+	Position domain.Position // of the cancellation, or of an earlier one
+}
+
+// Cancel records that no further attempt may be made. It competes with the
+// fence: whichever of the two is recorded first has won, and the other sees
+// it. Cancelling again answers the same.
+//
+// It returns [domain.Taken] when it is too late: the provider accepted the
+// message, or it has ended in another way; and [domain.Unknown] when the
+// tenant has no such message.
+func (c *Canceller) Cancel(ctx context.Context, t domain.TenantID, id domain.MessageID, by string) (Cancellation, error) {
+	for ctx.Err() == nil { // a conflict is an event of its life, and these are few
+		done, err := c.cancel(ctx, t, id, by)
+		if !errors.Is(err, domain.ErrConflict) {
+			return done, err
+		}
+	}
+	return Cancellation{}, domain.Errorf(domain.Unavailable, ctx.Err(), "the request could not be taken back in time; try again")
+}
+
+func (c *Canceller) cancel(ctx context.Context, t domain.TenantID, id domain.MessageID, by string) (Cancellation, error) {
+	key := OutgoingKey(t, "", id)
+	events, err := c.Log.Load(ctx, key)
+	if err != nil {
+		return Cancellation{}, err
+	}
+	s, err := Fold(events)
+	if err != nil {
+		return Cancellation{}, err
+	}
+	expect := domain.After(s.Last)
+	if s.Last > 0 {
+		key.Number = events[0].Key.Number
+	} else {
+		// A request for much later leaves the log before it is due; what is
+		// asked for then is nothing that follows it.
+		if key.Number, err = c.archived(ctx, t, id); err != nil {
+			return Cancellation{}, err
+		}
+		expect = domain.First()
+	}
+	switch {
+	case s.Accepted:
+		return Cancellation{}, domain.Errorf(domain.Taken, nil, "it is too late: the provider has accepted the message")
+	case s.Dead:
+		return Cancellation{}, domain.Errorf(domain.Taken, nil, "it is too late: the message was given up, and is not tried again by itself")
+	case s.Ended == Expired:
+		return Cancellation{}, domain.Errorf(domain.Taken, nil, "it is too late: the time of the message is over, and it is not tried again")
+	case s.Ended == Cancelled:
+		return Cancellation{Certain: s.Certain(), Position: s.Last}, nil
+	}
+	e, err := domain.NewEvent(key, c.Clock.Now(), by, &SendCancelled{})
+	if err != nil {
+		return Cancellation{}, err
+	}
+	e.Correlation = key.ID
+	at, err := c.Log.Append(ctx, e, expect)
+	return Cancellation{Certain: s.Certain(), Position: at}, err
+}
+
+// archived returns the number of a message that the log no longer has at hand.
+func (c *Canceller) archived(ctx context.Context, t domain.TenantID, id domain.MessageID) (domain.NumberID, error) {
+	if c.Past != nil {
+		past, found, err := c.Past.Find(ctx, t, id)
+		if err != nil {
+			return "", err
+		}
+		switch {
+		case found && past.Done:
+			return "", domain.Errorf(domain.Taken, nil, "it is too late: the message is long done")
+		case found:
+			return past.Number, nil
+		}
+	}
+	return "", domain.Errorf(domain.Unknown, nil, "there is no such message to send")
+}
