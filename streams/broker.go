@@ -27,9 +27,9 @@ type Broker struct {
 	conns    []*nats.Conn // publishers, then the recorder, the reader and the copier
 	js       []jetstream.JetStream
 	recorder jetstream.JetStream
-	reader   jetstream.JetStream
+	reader   asker
 	copier   jetstream.JetStream // of the archiver: its bulk must not delay anybody's answer
-	events   jetstream.Stream
+	events   askedStream
 	replicas int
 	disk     *disk // of the log in this process; nil for servers elsewhere
 	strict   bool  // an append is on disk before it is answered
@@ -70,14 +70,14 @@ func Open(ctx context.Context, c Config) (*Broker, error) {
 		}
 		b.js = append(b.js, js)
 	}
-	b.recorder, b.reader, b.copier = b.js[publishers], b.js[publishers+1], b.js[publishers+2]
+	b.recorder, b.reader, b.copier = b.js[publishers], asker{b.js[publishers+1]}, b.js[publishers+2]
 	b.conns[publishers+1].SetDisconnectErrHandler(func(*nats.Conn, error) { b.away.happen() })
 	b.js = b.js[:publishers]
 	b.replicas = 1
 	if b.conns[0].ConnectedClusterName() != "" {
 		b.replicas = 3
 	}
-	if err := settleTopology(ctx, b.reader, b.replicas); err != nil {
+	if err := ensureTopology(ctx, b.reader, b.replicas); err != nil {
 		b.Close()
 		return nil, err
 	}

@@ -12,7 +12,8 @@ import (
 	"github.com/sendlog/sendlog/domain"
 )
 
-// verdict is what an answer to a publish means for the append behind it.
+// verdict is what an answer of the servers means for the append, or the
+// question, behind it.
 type verdict uint8
 
 const (
@@ -23,7 +24,7 @@ const (
 	tooLarge                // it will never fit
 )
 
-// answers is the one table of what JetStream answers to a publish. Learnt from
+// answers is the one table of what JetStream answers. Learnt from
 // nats-server 2.15.2, on one node and on three.
 var answers = map[jetstream.ErrorCode]verdict{
 	10071: conflict, // wrong last sequence: the expectation, or our own first try whose ack was lost (one node)
@@ -32,6 +33,8 @@ var answers = map[jetstream.ErrorCode]verdict{
 	10167: askAgain, // too many requests: the ingest queue is full
 	10005: askAgain, // no suitable peers: a node is joining or away (making a stream)
 	10008: askAgain, // JetStream temporarily unavailable: an election
+	10004: askAgain, // incomplete results: a node did not answer (a list)
+	10009: askAgain, // cannot handle request: the leader has just changed
 	10118: askAgain, // stream offline: an election or a restart
 	10023: refused,  // insufficient resources
 	10047: refused,  // storage resources exceeded
@@ -40,7 +43,7 @@ var answers = map[jetstream.ErrorCode]verdict{
 	10054: tooLarge, // message exceeds maximum
 }
 
-// judge reads the answer to one publish.
+// judge reads the answer to one publish, or one question.
 func judge(err error) verdict {
 	if err == nil {
 		return stored
@@ -54,8 +57,8 @@ func judge(err error) verdict {
 	switch {
 	case errors.Is(err, nats.ErrMaxPayload):
 		return tooLarge
-	case errors.Is(err, context.Canceled):
-		return refused
+	case errors.Is(err, context.Canceled), errors.Is(err, nats.ErrConnectionClosed):
+		return refused // by the caller, who has gone
 	}
 	// Time-outs, lost connections, no responders: the publish may have landed.
 	return askAgain
@@ -65,8 +68,8 @@ func judge(err error) verdict {
 const (
 	retryFirst = 5 * time.Millisecond
 	retryMost  = 250 * time.Millisecond
-	// tryTimeout bounds one publish, so that a lost answer is asked for again
-	// within the deadline of the append.
+	// tryTimeout bounds one publish, and the first try of a question, so that a
+	// lost answer is asked for again within the deadline of the caller.
 	tryTimeout = 2 * time.Second
 )
 

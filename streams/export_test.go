@@ -8,7 +8,7 @@ import (
 
 // JetStream lets a test look behind the log, and do to it what only an
 // operator or a disk would.
-func (b *Broker) JetStream() jetstream.JetStream { return b.reader }
+func (b *Broker) JetStream() jetstream.JetStream { return b.reader.JetStream }
 
 // Limits that tests count against.
 const (

@@ -63,9 +63,7 @@ func (b *Broker) Lane(ctx context.Context, lane int, fn func(Delivery)) error {
 	}
 	// What a former process took and did not finish comes at once, not after
 	// the ack wait. A lane with a living owner is left alone.
-	if info, err := cons.Info(ctx); err != nil {
-		return fmt.Errorf("look at %s: %w", name, err)
-	} else if !owned(info) {
+	if !owned(cons.CachedInfo()) {
 		if err := reset(); err != nil {
 			return err
 		}
@@ -174,8 +172,11 @@ type LaneState struct {
 // Lanes returns the state of all lanes.
 func (b *Broker) Lanes(ctx context.Context) ([]LaneState, error) {
 	var out []LaneState
-	infos := b.events.ListConsumers(ctx)
-	for info := range infos.Info() {
+	infos, err := b.events.consumers(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("list lanes: %w", err)
+	}
+	for _, info := range infos {
 		var lane int
 		if !strings.HasPrefix(info.Name, "lane") {
 			continue
@@ -184,9 +185,6 @@ func (b *Broker) Lanes(ctx context.Context) ([]LaneState, error) {
 			continue
 		}
 		out = append(out, LaneState{Lane: lane, Waiting: info.NumPending, Working: info.NumAckPending})
-	}
-	if err := infos.Err(); err != nil {
-		return nil, fmt.Errorf("list lanes: %w", err)
 	}
 	return out, nil
 }

@@ -60,7 +60,9 @@ func (l *Ledger) Take(ctx context.Context, t domain.TenantID, day string, want, 
 		if got = min(want, limit-taken); got <= 0 {
 			return 0, 0, nil
 		}
-		_, err = l.kv.Update(ctx, key, []byte(strconv.Itoa(taken+got)), revision)
+		try, done := context.WithTimeout(ctx, tryTimeout)
+		_, err = l.kv.Update(try, key, []byte(strconv.Itoa(taken+got)), revision)
+		done()
 		if err == nil {
 			return got, limit - taken - got, nil
 		}
@@ -83,12 +85,18 @@ func (l *Ledger) Take(ctx context.Context, t domain.TenantID, day string, want, 
 
 // read returns what was taken and the revision that says so, 0 for none.
 func (l *Ledger) read(ctx context.Context, key string) (taken int, revision uint64, err error) {
-	e, err := l.kv.Get(ctx, key)
-	if errors.Is(err, jetstream.ErrKeyNotFound) {
-		return 0, 0, nil
-	}
+	e, err := ask(ctx, func(ctx context.Context) (jetstream.KeyValueEntry, error) {
+		e, err := l.kv.Get(ctx, key)
+		if errors.Is(err, jetstream.ErrKeyNotFound) {
+			return nil, nil // an answer, which the table does not know
+		}
+		return e, err
+	})
 	if err != nil {
 		return 0, 0, unavailable(fmt.Errorf("read an allowance: %w", err))
+	}
+	if e == nil {
+		return 0, 0, nil
 	}
 	if taken, err = strconv.Atoi(string(e.Value())); err != nil {
 		return 0, 0, domain.Errorf(domain.Bug, err, "an allowance is no number")

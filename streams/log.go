@@ -25,6 +25,8 @@ var _ domain.Log = (*Log)(nil)
 
 // Append implements [domain.Log]. It takes at most [domain.AppendTimeout].
 func (l *Log) Append(ctx context.Context, e domain.Event, x domain.Expect) (domain.Position, error) {
+	ctx, cancel := context.WithTimeout(ctx, domain.AppendTimeout)
+	defer cancel()
 	subject, err := subjectOf(e.Key)
 	if err != nil {
 		return 0, err
@@ -71,8 +73,11 @@ func (l *Log) mine(ctx context.Context, subject string, id domain.EventID) (doma
 }
 
 // Load implements [domain.Log]. What it returns is as durable as an append: a
-// repeated request is answered from it.
+// repeated request is answered from it. It takes at most
+// [domain.AppendTimeout].
 func (l *Log) Load(ctx context.Context, k domain.Key) ([]domain.Event, error) {
+	ctx, cancel := context.WithTimeout(ctx, domain.AppendTimeout)
+	defer cancel()
 	subject, err := subjectOf(k)
 	if err != nil {
 		return nil, err

@@ -87,14 +87,8 @@ type months []month
 // and a stream that is named but does not answer is an error: a stream that is
 // away for a moment must not look like a hole.
 func (b *Broker) months(ctx context.Context) (months, error) {
-	lister := b.reader.StreamNames(ctx, jetstream.WithStreamListSubject("arc.>"))
-	var names []string
-	for name := range lister.Name() {
-		if strings.HasPrefix(name, archivePrefix) {
-			names = append(names, name)
-		}
-	}
-	if err := lister.Err(); err != nil {
+	names, err := b.reader.names(ctx, archivePrefix, "arc.>")
+	if err != nil {
 		return nil, unreadable(fmt.Errorf("list the archive: %w", err))
 	}
 	all := make(months, 0, len(names))

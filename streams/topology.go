@@ -100,27 +100,12 @@ func laneConsumer(lane int) jetstream.ConsumerConfig {
 // clusterPatience bounds how long a start waits for nodes that are joining.
 const clusterPatience = 20 * time.Second
 
-// settleTopology is ensureTopology with patience for a cluster that is just
-// starting, or electing.
-func settleTopology(ctx context.Context, js jetstream.JetStream, replicas int) error {
-	patience, cancel := context.WithTimeout(ctx, clusterPatience)
-	defer cancel()
-	for {
-		err := ensureTopology(ctx, js, replicas)
-		if err == nil || judge(err) != askAgain {
-			return err
-		}
-		select {
-		case <-time.After(retryMost):
-		case <-patience.Done():
-			return err
-		}
-	}
-}
-
 // ensureTopology creates what is missing and updates what differs. Several
-// processes may run it at once: the settings are the same in each.
-func ensureTopology(ctx context.Context, js jetstream.JetStream, replicas int) error {
+// processes may run it at once: the settings are the same in each. It is
+// patient with a cluster that is just starting, or electing.
+func ensureTopology(ctx context.Context, js asker, replicas int) error {
+	ctx, cancel := context.WithTimeout(ctx, clusterPatience)
+	defer cancel()
 	for _, c := range streamConfigs(replicas) {
 		if _, err := js.CreateOrUpdateStream(ctx, c); err != nil {
 			return fmt.Errorf("ensure stream %s: %w", c.Name, err)
