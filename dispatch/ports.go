@@ -15,9 +15,15 @@ type Delivery struct {
 	Err        error  // the stored bytes cannot be read; Event holds key and position only
 	Raw        []byte // the stored form
 	Deliveries int    // how often it was handed out, this time included
-	Done       func() error
-	Hold       func() error
-	Reject     func(reason string) error
+	// Due says that this is the copy of a request that waited in the schedule.
+	// Its request may have left the log meanwhile; Event is whole either way.
+	Due bool
+	// Tenure names the time for which this process owns the lane. Another one
+	// says that somebody else may have worked the lane in between.
+	Tenure string
+	Done   func() error
+	Hold   func() error
+	Reject func(reason string) error
 }
 
 // Work hands out the message events of the log, lane by lane.
@@ -25,6 +31,55 @@ type Work interface {
 	// Lane hands the events of one lane to fn in order until ctx ends, each at
 	// least once. fn must not block.
 	Lane(ctx context.Context, lane int, fn func(Delivery)) error
+}
+
+// Schedule keeps requests whose time is far ahead.
+type Schedule interface {
+	// Schedule hands v.Event out again at a time, with [Delivery.Due] set. When
+	// it returns nil it is kept durably; scheduling the same event again is
+	// harmless.
+	Schedule(ctx context.Context, v Delivery, at time.Time) error
+}
+
+// Backlog stands for requests of one number that its lane acknowledged before
+// they were worked, because they are more than memory should hold: every
+// request and redrive of the number from From on. What is older is finished,
+// or not acknowledged.
+type Backlog struct {
+	Tenant domain.TenantID
+	Number domain.NumberID
+	From   domain.Position
+	// Version changes with every write. A process that does not know the newest
+	// one no longer works the lane, and may not write.
+	Version uint64
+}
+
+// Backlogs remembers the backlogs of the lanes, and reads them.
+type Backlogs interface {
+	// Backlogs returns those of one lane.
+	Backlogs(ctx context.Context, lane int) ([]Backlog, error)
+	// OpenBacklog records a new one (b.Version is 0) durably and returns its
+	// version, or [domain.ErrConflict] when the number has one.
+	OpenBacklog(ctx context.Context, lane int, b Backlog) (version uint64, err error)
+	// AdvanceBacklog records a new From and returns the new version, or
+	// [domain.ErrConflict] when b.Version is not the newest.
+	AdvanceBacklog(ctx context.Context, lane int, b Backlog) (version uint64, err error)
+	// CloseBacklog forgets it, or returns [domain.ErrConflict] as above.
+	CloseBacklog(ctx context.Context, lane int, b Backlog) error
+	// ReadBacklog returns the next requests and redrives of the number at or
+	// after b.From, oldest first, at most so many; next is where to go on, and
+	// end says that the log held none at or after it when it was asked. It may
+	// return few or none and still not be at the end. What cannot be read comes
+	// with its Err, as in a lane; what cannot be read yet fails the call with
+	// [domain.Unavailable]. The deliveries have no Done, Hold and Reject.
+	ReadBacklog(ctx context.Context, lane int, b Backlog, most int) (page []Delivery, next domain.Position, end bool, err error)
+}
+
+// Rates knows how fast a number may send.
+type Rates interface {
+	// PerSecond returns the calls a second Meta takes from a number; 0 says
+	// that nobody counts, as for a simulated one. It answers from memory.
+	PerSecond(domain.NumberID) int
 }
 
 // Facts reads the log on from a position.
