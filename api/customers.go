@@ -20,6 +20,7 @@ type customerJSON struct {
 	Username     *string     `json:"username"`
 	LastSeenAt   *time.Time  `json:"last_seen_at"`
 	MessageCount int         `json:"message_count"`
+	OptedOut     bool        `json:"opted_out"` // of marketing messages
 	CreatedAt    *time.Time  `json:"created_at"`
 }
 
@@ -27,7 +28,7 @@ func viewCustomer(v customer.View) customerJSON {
 	return customerJSON{
 		ID: v.ID, WaID: orNull(v.WaID), UserID: orNull(v.UserID), Phones: orEmpty(v.Phones), UserIDs: orEmpty(v.UserIDs),
 		Name: orNull(v.Name), Username: orNull(v.Username), LastSeenAt: when(v.LastSeenAt),
-		MessageCount: v.MessageCount, CreatedAt: when(v.CreatedAt),
+		MessageCount: v.MessageCount, OptedOut: v.OptedOut, CreatedAt: when(v.CreatedAt),
 	}
 }
 

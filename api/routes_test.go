@@ -26,7 +26,7 @@ func TestRoutesAnswer(t *testing.T) {
 		"phone_number_id":"111111111111111","idempotency_key":null,"reference":null,"priority":null,"send_at":null,"expires_at":null,"attempts":0,"statuses":{},"error":null,
 		"reply_to":null,"group_id":null,"created_at":"2026-03-04T12:00:00Z","updated_at":null,"position":4}`
 	cus := `{"id":"cus_1","wa_id":"` + canaryPhone + `","user_id":null,"phones":["` + canaryPhone + `"],"user_ids":[],"name":"Ada",
-		"username":null,"last_seen_at":"2026-03-04T12:00:00Z","message_count":1,"created_at":"2026-03-04T12:00:00Z"}`
+		"username":null,"last_seen_at":"2026-03-04T12:00:00Z","message_count":1,"opted_out":false,"created_at":"2026-03-04T12:00:00Z"}`
 	dead := `{"data":[{"id":"msg_9","tenant":"$A","phone_number_id":"111111111111111","reason":"refused","code":131026,
 		"detail":"not on WhatsApp","attempts":1,"at":"2026-03-04T12:00:00Z","position":6,"redriven_at":null}],"next_cursor":null}`
 

@@ -3,6 +3,7 @@ package projections
 import (
 	"context"
 	"slices"
+	"time"
 
 	"github.com/sendlog/sendlog/domain"
 	"github.com/sendlog/sendlog/domain/customer"
@@ -20,16 +21,18 @@ const (
 func customersModel() Model {
 	return Model{
 		Name:    "customers",
-		Version: 1,
+		Version: 2, // 2: when a person wrote to which number, and what they do not want
 		Collections: []Collection{
 			{Name: inCustomers, Indexes: []Index{{Fields: []string{"tenant", "state"}, Sort: "position"}}},
 			{Name: inAliases},
 			{Name: inRecipients},
 		},
 		Types: map[string]int{
-			message.TypeAccountNotice:    0,
+			message.TypeAccountNotice:    1,
 			message.TypeInboundReceived:  1,
 			message.TypeOutcomeUnknown:   0,
+			message.TypeSendCancelled:    0,
+			message.TypeSendExpired:      0,
 			message.TypeSendAccepted:     1,
 			message.TypeSendAttempted:    0,
 			message.TypeSendDeadLettered: 0,
@@ -58,7 +61,16 @@ type customerDoc struct {
 	UsernameAt   instant     `json:"username_at,omitzero"`
 	LastSeenAt   instant     `json:"last_seen_at,omitzero"`
 	MessageCount int         `json:"message_count"`
+	Windows      []windowDoc `json:"windows,omitempty"` // one per number they wrote to
+	OptedOut     bool        `json:"opted_out,omitempty"`
+	OptedAt      instant     `json:"opted_at,omitzero"` // the provider's time of what OptedOut says
 	CreatedAt    instant     `json:"created_at"`
+}
+
+// windowDoc is when a person wrote to a number last.
+type windowDoc struct {
+	Number  domain.NumberID `json:"number"`
+	WroteAt instant         `json:"wrote_at"`
 }
 
 const (
@@ -116,7 +128,7 @@ func (c *customerDoc) contacts() []string {
 func (c *customerDoc) view() customer.View {
 	v := customer.View{
 		ID: customer.ID(c.ID), Tenant: c.Tenant, WaID: c.WaID, UserID: c.UserID,
-		Name: c.Name, Username: c.Username, LastSeenAt: c.LastSeenAt.Time, MessageCount: c.MessageCount,
+		Name: c.Name, Username: c.Username, LastSeenAt: c.LastSeenAt.Time, MessageCount: c.MessageCount, OptedOut: c.OptedOut,
 		CreatedAt: c.CreatedAt.Time, Position: c.Position, LastPosition: c.LastPosition,
 	}
 	for _, a := range c.Aliases {
@@ -155,6 +167,41 @@ func (l *Library) customer(ctx context.Context, t domain.TenantID, id customer.I
 		}
 		id = c.MergedInto // always an older one, so this ends
 	}
+}
+
+// Contact implements [message.Contacts], from what has been folded so far.
+func (l *Library) Contact(ctx context.Context, t domain.TenantID, n domain.NumberID, recipient string) (message.Contact, error) {
+	gen, err := l.reading("customers")
+	if err != nil {
+		return message.Contact{}, err
+	}
+	a := alias{Kind: aliasPhone, Value: digits(recipient)}
+	if a.Value == "" {
+		a = alias{Kind: aliasUser, Value: recipient}
+	}
+	found, err := find[aliasDoc](ctx, l, gen, t, inAliases, a.id(t))
+	if err == nil {
+		var c *customerDoc
+		if c, err = l.customer(ctx, t, found.Customer); err == nil {
+			return message.Contact{WroteAt: c.wrote(n), OptedOut: c.OptedOut}, nil
+		}
+	}
+	if domain.KindOf(err) == domain.Unknown {
+		err = nil // a person nobody knows
+	}
+	return message.Contact{}, err
+}
+
+var _ message.Contacts = (*Library)(nil)
+
+// wrote returns when the person wrote to a number last, or the zero time.
+func (c *customerDoc) wrote(n domain.NumberID) time.Time {
+	for _, w := range c.Windows {
+		if w.Number == n {
+			return w.WroteAt.Time
+		}
+	}
+	return time.Time{}
 }
 
 // Customers lists whom a tenant writes with, those first met last first, and

@@ -21,7 +21,18 @@ type sighting struct {
 	present  bool // phone and userID are theirs now, as the provider says
 	create   bool // a person nobody knows becomes a customer
 	wrote    bool // it is a message from them to us
+	number   domain.NumberID
+	opens    bool   // and renews the customer-service window of that number
+	optedOut string // what they say about marketing: "stop", or anything else for yes; empty when nothing
 }
+
+// silent are the kinds of inbound messages of which nobody promises that they
+// renew the customer-service window (REFERENCE section 9).
+var silent = map[string]bool{"edit": true, "reaction": true, "revoke": true, "system": true}
+
+// codeStoppedMarketing is what a status says when the person has stopped
+// marketing messages (REFERENCE section 7.3).
+const codeStoppedMarketing = 131050
 
 // maxAliases bounds the ways one person is named (entries): whoever changes
 // phones more often is not one person.
@@ -87,13 +98,26 @@ func sight(e domain.Event) (sighting, error) {
 		s.create = !f.Echo || !f.Group
 		// A system message reports about a person, who did not write it.
 		s.wrote = !f.Echo && f.Type != "system"
+		s.opens = s.wrote && !f.Group && !silent[f.Type]
+		return s, nil
+	case message.TypeAccountNotice:
+		var f message.AccountNotice
+		if err := e.Decode(&f); err != nil || f.Field != message.FieldPreferences || f.Event == "" {
+			return sighting{}, err
+		}
+		s := seen(f.Person, f.SaidAt, e)
+		s.create, s.optedOut = true, f.Event
 		return s, nil
 	case message.TypeStatusReceived:
 		var f message.StatusReceived
 		if err := e.Decode(&f); err != nil {
 			return sighting{}, err
 		}
-		return seen(f.Person, f.SaidAt, e), nil
+		s := seen(f.Person, f.SaidAt, e)
+		if f.Code == codeStoppedMarketing {
+			s.optedOut = "stop"
+		}
+		return s, nil
 	}
 	return sighting{}, nil
 }
@@ -105,7 +129,7 @@ func seen(p message.Person, saidAt time.Time, e domain.Event) sighting {
 	}
 	return sighting{
 		aliases: aliases(p), phone: digits(p.Phone), userID: p.UserID,
-		name: p.Name, username: p.Username, saidAt: saidAt,
+		name: p.Name, username: p.Username, saidAt: saidAt, number: e.Key.Number,
 	}
 }
 
@@ -252,6 +276,12 @@ func (c *customerDoc) take(other *customerDoc) {
 	if other.LastSeenAt.After(c.LastSeenAt.Time) {
 		c.LastSeenAt = other.LastSeenAt
 	}
+	for _, w := range other.Windows {
+		c.open(w)
+	}
+	if other.OptedAt.After(c.OptedAt.Time) {
+		c.OptedOut, c.OptedAt = other.OptedOut, other.OptedAt
+	}
 	c.MessageCount += other.MessageCount
 	c.WaID, c.UserID = firstOf(c.WaID, other.WaID), firstOf(c.UserID, other.UserID)
 }
@@ -282,5 +312,24 @@ func (s sighting) tell(c *customerDoc) (changed bool) {
 			c.LastSeenAt = at(s.saidAt)
 		}
 	}
+	if s.opens {
+		c.open(windowDoc{s.number, at(s.saidAt)})
+	}
+	if out := s.optedOut == "stop"; s.optedOut != "" && s.saidAt.After(c.OptedAt.Time) {
+		c.OptedOut, c.OptedAt, changed = out, at(s.saidAt), true
+	}
 	return changed
+}
+
+// open notes that the person wrote to a number. A tenant has few numbers.
+func (c *customerDoc) open(w windowDoc) {
+	for i, have := range c.Windows {
+		if have.Number == w.Number {
+			if w.WroteAt.After(have.WroteAt.Time) {
+				c.Windows[i] = w
+			}
+			return
+		}
+	}
+	c.Windows = append(c.Windows, w)
 }

@@ -278,10 +278,10 @@ var golden = map[string][]string{
 		`241938562345019 acct user_id_update at=never waba=419561257915477`,
 	},
 	"user_preferences_signup.json": {
-		`106540352242922 acct user_preferences at=never waba=102290129340398`,
+		`106540352242922 acct user_preferences event=signup at=1731705721 waba=102290129340398`,
 	},
 	"user_preferences_stop.json": {
-		`106540352242922 acct user_preferences at=never waba=102290129340398`,
+		`106540352242922 acct user_preferences event=stop at=1795435800 waba=102290129340398`,
 	},
 	"video.json": {
 		`409552778964973 in video at=1795435330 phone=5511912345678 name=João Souza text=olha isso`,

@@ -140,6 +140,8 @@ func (c *Change) readers(v object) []reader {
 		return []reader{{"messages", c.inbound}, {"statuses", c.status}}
 	case c.Field == fieldEchoes:
 		return []reader{{"message_echoes", c.echo}}
+	case c.Field == message.FieldPreferences:
+		return []reader{{"user_preferences", c.preference}}
 	}
 	return nil
 }
@@ -189,6 +191,24 @@ func (c *Change) notice(at, event string, raw json.RawMessage) Item {
 			Notice: message.Notice{WABA: c.WABA, Raw: raw},
 		},
 	}
+}
+
+// preference reads one element of user_preferences (section 5.5): a person who
+// does not want marketing messages any more, or again. Only that category is
+// known; another is kept as a notice without a person.
+func (c *Change) preference(raw json.RawMessage, people *contacts) (Item, bool) {
+	o, _ := parseObject(raw)
+	p := personIn(o, "wa_id", "user_id", "parent_user_id")
+	if isNobody(p) || o.text("category") != "marketing_messages" || o.text("value") == "" {
+		return Item{}, false
+	}
+	if contact := people.of(p); contact != nil {
+		contact.fill(&p)
+	}
+	item := c.notice(o.text("timestamp"), o.text("value"), raw)
+	f := item.Fact.(*message.AccountNotice)
+	f.SaidAt, f.Person = moment(o.text("timestamp")), p
+	return item, true
 }
 
 // hasOther reports whether o says anything under a key not listed.

@@ -24,6 +24,7 @@ type View struct {
 	Username     string
 	LastSeenAt   time.Time // of their newest message to us, by the provider's time
 	MessageCount int       // messages received from them
+	OptedOut     bool      // they want no marketing messages, as the provider says
 	CreatedAt    time.Time
 	Position     domain.Position // of the first event
 	LastPosition domain.Position

@@ -187,7 +187,14 @@ type Notice struct {
 	Entry string          `json:"entry"` // entry.id, verbatim
 	WABA  string          `json:"waba"`  // the account it is about: entry.id, or the one named inside (REFERENCE section 4.5)
 	Raw   json.RawMessage `json:"raw"`   // the change's value, verbatim
+	// Person is whom a notice of [FieldPreferences] is about: one notice each,
+	// with Event "stop", "resume" or "signup" and Raw the element.
+	Person Person `json:"person,omitzero"`
 }
+
+// FieldPreferences is the webhook field that says who wants no marketing
+// messages (REFERENCE section 5.5).
+const FieldPreferences = "user_preferences"
 
 // Names of the event types.
 const (
