@@ -21,7 +21,7 @@ import (
 // member is one member of a JSON object that a request may have.
 type member struct {
 	name string
-	into any    // *string, *[]string, *bool or *int; left alone when the member is absent or null
+	into any    // *string, *[]string, *bool, *int or **int; left alone when the member is absent or null
 	kind string // what it must be, for the person who wrote something else
 }
 
@@ -29,6 +29,7 @@ func text(name string, into *string) member    { return member{name, into, "a st
 func texts(name string, into *[]string) member { return member{name, into, "a list of strings"} }
 func flag(name string, into *bool) member      { return member{name, into, "true or false"} }
 func whole(name string, into *int) member      { return member{name, into, "a whole number"} }
+func maybe(name string, into **int) member     { return member{name, into, "a whole number"} }
 
 // decode reads the JSON object of a request into its members. What it fills
 // shares no memory with the request.
@@ -56,27 +57,35 @@ func decodeObject(body []byte, members []member) error {
 	if err := wellFormed(body); err != nil {
 		return err
 	}
-	var raw map[string]json.RawMessage
-	if err := json.Unmarshal(body, &raw); err != nil || raw == nil {
-		return malformed("", "must be a JSON object")
+	rest, faults, err := take(body, members...)
+	if err != nil {
+		return err
 	}
-	var faults []domain.Fault
+	for name := range rest {
+		faults = append(faults, domain.Fault{Pointer: pointer(name), Detail: "is not a field of this request; it takes " + names(members)})
+	}
+	if len(faults) > 0 {
+		return misshapen(faults)
+	}
+	return nil
+}
+
+// take reads the members of a well-formed JSON object, and returns the others.
+func take(body []byte, members ...member) (rest map[string]json.RawMessage, faults []domain.Fault, err error) {
+	if err := json.Unmarshal(body, &rest); err != nil || rest == nil {
+		return nil, nil, malformed("", "must be a JSON object")
+	}
 	for _, m := range members {
-		value, ok := raw[m.name]
-		delete(raw, m.name)
-		if !ok || string(value) == "null" {
-			continue
-		}
-		if json.Unmarshal(value, m.into) != nil {
+		value, there := rest[m.name]
+		delete(rest, m.name)
+		if there && string(value) != "null" && json.Unmarshal(value, m.into) != nil {
 			faults = append(faults, domain.Fault{Pointer: pointer(m.name), Detail: "must be " + m.kind})
 		}
 	}
-	for name := range raw {
-		faults = append(faults, domain.Fault{Pointer: pointer(name), Detail: "is not a field of this request; it takes " + names(members)})
-	}
-	if len(faults) == 0 {
-		return nil
-	}
+	return rest, faults, nil
+}
+
+func misshapen(faults []domain.Fault) error {
 	sort.SliceStable(faults, func(i, j int) bool { return faults[i].Pointer < faults[j].Pointer })
 	return &domain.Error{Kind: domain.Invalid, Message: "the body is JSON, but not of the shape this request has", Faults: faults}
 }

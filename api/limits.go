@@ -13,9 +13,10 @@ const (
 	// connection is answered 503 and closed.
 	maxConnections = 16 << 10
 
-	// maxJSONDepth bounds the nesting of a JSON request (levels). Ours need
-	// two.
-	maxJSONDepth = 16
+	// maxJSONDepth bounds the nesting of a JSON request (levels). A template
+	// with a carousel needs 12 in a batch of messages, and the data it hands to
+	// a flow is the tenant's own.
+	maxJSONDepth = 24
 
 	// maxChallenge bounds hub.challenge (bytes), which is sent back verbatim.
 	maxChallenge = 4 << 10

@@ -1,6 +1,7 @@
 package api
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"regexp"
@@ -142,19 +143,22 @@ func (s *Server) messageRoutes() []route {
 
 // send records a request to send. 202 means that it is in the log.
 func (s *Server) send(ctx context.Context, r request) error {
-	var from, to, words, inBody string
-	err := decode(r.c, text("to", &to), text("text", &words), text("idempotency_key", &inBody), text("from", &from))
+	if err := requireJSON(r.c.Get(fiber.HeaderContentType)); err != nil {
+		return err
+	}
+	body := bytes.Clone(r.c.BodyRaw())
+	if err := wellFormed(body); err != nil {
+		return err
+	}
+	wish, from, err := requestOf(body)
 	if err != nil {
 		return err
 	}
-	key, err := idempotencyKey(r.c, inBody)
-	if err != nil {
+	if wish.IdempotencyKey, err = idempotencyKey(r.c, wish.IdempotencyKey); err != nil {
 		return err
 	}
-	wish := message.Request{
-		Tenant: r.tenant.ID, To: to, Text: words, IdempotencyKey: key, Actor: r.actor, Trace: traceparent(r.c),
-	}
-	if err := sendFrom(&wish, r, domain.NumberID(from)); err != nil {
+	wish.Tenant, wish.Actor, wish.Trace = r.tenant.ID, r.actor, traceparent(r.c)
+	if err := sendFrom(&wish, r, from); err != nil {
 		return err
 	}
 	receipt, err := s.accept(ctx, r, wish)
@@ -166,6 +170,40 @@ func (s *Server) send(ctx context.Context, r request) error {
 	}
 	r.c.Set(fiber.HeaderLocation, "/tenants/"+string(r.tenant.ID)+"/messages/"+string(receipt.ID))
 	return answer(r.c, fiber.StatusAccepted, receiptJSON{ID: receipt.ID, Status: message.Queued, Position: receipt.Position})
+}
+
+// requestOf reads one request to send from a JSON object that is well formed:
+// what is ours to know, and beside it Meta's own message object, whose rules
+// [message.Accepter] knows. The short form is a text that is a string.
+// Pointers of faults begin at the object.
+func requestOf(body []byte) (wish message.Request, from domain.NumberID, err error) {
+	validate := true
+	rest, faults, err := take(body,
+		text("from", (*string)(&from)), text("idempotency_key", &wish.IdempotencyKey), flag("validate", &validate),
+		text("to", &wish.To), text("recipient", &wish.Recipient), text("recipient_type", &wish.RecipientType),
+		text("priority", &wish.Priority), text("reference", &wish.Reference),
+		text("send_at", &wish.SendAt), text("expires_at", &wish.ExpiresAt), maybe("ttl", &wish.TTL),
+		text("on_unknown", &wish.OnUnknown), maybe("unknown_wait", &wish.UnknownWait),
+	)
+	if err != nil {
+		return message.Request{}, "", err
+	}
+	if words, there := rest["text"]; there && words[0] != '{' {
+		if json.Unmarshal(words, &wish.Text) != nil {
+			faults = append(faults, domain.Fault{Pointer: "/text", Detail: "must be a string, or an object with a body"})
+		}
+		delete(rest, "text")
+	}
+	if len(faults) > 0 {
+		return message.Request{}, "", misshapen(faults)
+	}
+	wish.Unvalidated = !validate
+	if len(rest) > 0 {
+		if wish.Content, err = json.Marshal(rest); err != nil {
+			return message.Request{}, "", domain.Errorf(domain.Bug, err, "something broke on our side")
+		}
+	}
+	return wish, from, nil
 }
 
 // sendFrom finds the number a request leaves from: the one it names, or the

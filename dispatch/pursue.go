@@ -187,7 +187,7 @@ func (p *pursuit) attempt(next message.Step) error {
 	}
 	outcome := p.d.Provider.Send(p.calls, cloudapi.Call{
 		Tenant: p.key.Tenant, Number: p.key.Number, Token: token,
-		To: p.state.Request.To, Content: p.state.Request.Content,
+		To: p.state.Request.To, Group: p.state.Request.Group, Content: p.state.Request.Content,
 		Message: domain.MessageID(p.key.ID), Attempt: next.Attempt,
 	})
 	p.d.Meter.Observe(domain.AttemptSeconds, p.d.Clock.Now().Sub(start).Seconds())

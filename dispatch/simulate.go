@@ -26,10 +26,11 @@ func (p *Providers) Send(ctx context.Context, c cloudapi.Call) cloudapi.Outcome 
 		return p.Meta.Send(ctx, c)
 	}
 	o := cloudapi.Simulate(c)
-	if o.Kind != cloudapi.Accepted {
+	statuses := cloudapi.SimulatedStatuses(c, o, p.Inbox.Clock.Now())
+	if statuses == nil {
 		return o
 	}
-	if err := p.Inbox.Receive(ctx, cloudapi.SimulatedStatuses(c, o, p.Inbox.Clock.Now())); err != nil {
+	if err := p.Inbox.Receive(ctx, statuses); err != nil {
 		p.Logger.Warn("dispatch: simulated statuses not recorded", "tenant", c.Tenant, "message_id", c.Message, "error", err.Error())
 		return cloudapi.Outcome{Kind: cloudapi.Unknown, Detail: "the simulated provider could not report"}
 	}

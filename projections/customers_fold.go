@@ -82,10 +82,7 @@ func sight(e domain.Event) (sighting, error) {
 		if err := e.Decode(&f); err != nil {
 			return sighting{}, err
 		}
-		p := message.Person{Phone: digits(f.To)}
-		if p.Phone == "" {
-			p.UserID = f.To
-		}
+		p := recipient(f)
 		return sighting{aliases: aliases(p), phone: p.Phone, userID: p.UserID, create: true}, nil
 	case message.TypeInboundReceived:
 		var f message.InboundReceived

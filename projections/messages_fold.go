@@ -164,13 +164,29 @@ func (m *messageDoc) requested(e domain.Event) error {
 	m.Content, m.Text = string(f.Content), words(f.Type, f.Content)
 	m.SendAt, m.ExpiresAt, m.Priority, m.Reference = at(f.SendAt), at(f.ExpiresAt), f.Priority, f.Reference
 	m.CreatedAt = at(e.At)
-	if m.Contact = digits(f.To); m.Contact == "" {
-		m.Contact = f.To // a BSUID
-		m.Person.UserID = f.To
+	m.ReplyTo = replyTo(f.Content)
+	if f.Group {
+		m.GroupID = f.To
 	} else {
-		m.Person.Phone = m.Contact
+		m.Person = person(recipient(f))
 	}
+	m.Contact = firstOf(m.Person.Phone, m.Person.UserID, m.Person.ParentID, m.GroupID)
 	return nil
+}
+
+// recipient is the person a request is to: nobody when it is to a group, or
+// only marks a message as read.
+func recipient(f message.SendRequested) message.Person {
+	switch phone := digits(f.To); {
+	case f.Group:
+		return message.Person{}
+	case phone != "":
+		return message.Person{Phone: phone}
+	case strings.Contains(f.To, ".ENT."): // of linked portfolios (REFERENCE section 6)
+		return message.Person{ParentID: f.To}
+	default:
+		return message.Person{UserID: f.To}
+	}
 }
 
 // refused keeps the refusal of the newest attempt; a late answer to an older
@@ -359,11 +375,15 @@ func words(kind string, content json.RawMessage) string {
 		return ""
 	}
 	var part struct {
-		Body    json.RawMessage `json:"body"` // a text, or an object in interactive messages
-		Caption string          `json:"caption"`
+		Body     json.RawMessage `json:"body"` // a text, or an object in interactive messages
+		Caption  string          `json:"caption"`
+		Emoji    string          `json:"emoji"`
+		Filename string          `json:"filename"`
+		Name     string          `json:"name"` // of a place or a template
 	}
+	// What is of another shape, in a message nobody validated, has no words.
 	if json.Unmarshal(object[kind], &part) != nil {
-		return ""
+		return cardName(object[kind])
 	}
 	var body string
 	if json.Unmarshal(part.Body, &body) != nil {
@@ -373,7 +393,36 @@ func words(kind string, content json.RawMessage) string {
 		_ = json.Unmarshal(part.Body, &inner) // no words, then
 		body = inner.Text
 	}
-	return firstOf(body, part.Caption)
+	return firstOf(body, part.Caption, part.Emoji, part.Filename, part.Name)
+}
+
+// cardName is the name on the first of a list of contacts.
+func cardName(contacts json.RawMessage) string {
+	var cards []struct {
+		Name struct {
+			Formatted string `json:"formatted_name"`
+		} `json:"name"`
+	}
+	if json.Unmarshal(contacts, &cards) != nil || len(cards) == 0 {
+		return ""
+	}
+	return cards[0].Name.Formatted
+}
+
+// replyTo returns the wamid a message object refers to: what it answers,
+// reacts to, or marks as read.
+func replyTo(content json.RawMessage) string {
+	var refers struct {
+		Context struct {
+			Message string `json:"message_id"`
+		} `json:"context"`
+		Reaction struct {
+			Message string `json:"message_id"`
+		} `json:"reaction"`
+		Message string `json:"message_id"`
+	}
+	_ = json.Unmarshal(content, &refers) // what is of another shape refers to nothing we know
+	return firstOf(refers.Context.Message, refers.Reaction.Message, refers.Message)
 }
 
 // firstOf returns the first of the texts that is not empty.

@@ -106,8 +106,9 @@ func (c *Client) Close() { c.http.CloseIdleConnections() }
 type Call struct {
 	Number  domain.NumberID
 	Token   string          // Meta's access token: never logged, never stored here
-	To      string          // "+" and digits, or a BSUID (section 6)
-	Content json.RawMessage // Meta's message object: {"type":"text","text":{…}}
+	To      string          // "+" and digits, a BSUID (section 6), or a group; empty when Content marks a message as read
+	Group   bool            // To is a group (section 2.6)
+	Content json.RawMessage // Meta's message object: {"type":"text","text":{…}}, or {"status":"read",…}
 	Message domain.MessageID
 	Tenant  domain.TenantID
 	Attempt int // 1 or more
@@ -125,14 +126,11 @@ func (c Call) GoString() string { return c.String() }
 // LogValue implements slog.LogValuer for the same reason.
 func (c Call) LogValue() slog.Value { return slog.StringValue(c.String()) }
 
-// bsuid matches a business-scoped user id, parent or not (section 6).
-var bsuid = regexp.MustCompile(`^[A-Z]{2}\.`)
-
 // Send makes the call, once, and says what is known afterwards. It returns
 // within 30 seconds, or when ctx ends; ending ctx after the request was
 // written leaves the outcome unknown.
 func (c *Client) Send(ctx context.Context, call Call) Outcome {
-	body, err := requestBody(call)
+	what, err := newRequest(call)
 	if err != nil {
 		return refused(unusable, call)
 	}
@@ -143,7 +141,7 @@ func (c *Client) Send(ctx context.Context, call Call) Outcome {
 	}
 	var wire wire
 	req, err := http.NewRequestWithContext(wire.trace(ctx), http.MethodPost,
-		c.base+"/"+string(call.Number)+"/messages", bytes.NewReader(body))
+		c.base+"/"+string(call.Number)+"/"+what.edge, bytes.NewReader(what.body))
 	if err != nil {
 		return refused(unusable, call)
 	}
@@ -165,53 +163,7 @@ func (c *Client) Send(ctx context.Context, call Call) Outcome {
 	if err != nil && !json.Valid(answer) {
 		return unknown(lossOf(ctx, err))
 	}
-	return conclude(res.StatusCode, res.Header, answer, call)
-}
-
-// requestBody merges the envelope (section 2.1) with the message object. The
-// envelope wins: what the tenant wrote cannot change recipient or callback
-// data.
-func requestBody(call Call) ([]byte, error) {
-	switch {
-	case !domain.ValidToken(string(call.Number)):
-		return nil, errors.New("number is not a token")
-	case call.To == "":
-		return nil, errors.New("no recipient")
-	case call.Token == "" || strings.ContainsFunc(call.Token, func(r rune) bool { return r <= ' ' || r > '~' }):
-		return nil, errors.New("the access token cannot travel in a header")
-	}
-	var fields map[string]json.RawMessage
-	if err := json.Unmarshal(call.Content, &fields); err != nil || fields == nil {
-		return nil, errors.New("content is not a JSON object")
-	}
-	callback, err := FormatOpaque(call.Tenant, call.Message, call.Attempt)
-	if err != nil {
-		return nil, err
-	}
-	envelope := map[string]string{
-		"messaging_product":        "whatsapp",
-		"recipient_type":           "individual",
-		"biz_opaque_callback_data": callback,
-	}
-	delete(fields, "to")
-	delete(fields, "recipient")
-	if bsuid.MatchString(call.To) {
-		envelope["recipient"] = call.To
-	} else {
-		envelope["to"] = call.To
-	}
-	for k, v := range envelope {
-		if fields[k], err = json.Marshal(v); err != nil {
-			return nil, err
-		}
-	}
-	var b bytes.Buffer
-	enc := json.NewEncoder(&b)
-	enc.SetEscapeHTML(false)
-	if err := enc.Encode(fields); err != nil {
-		return nil, err
-	}
-	return b.Bytes(), nil
+	return conclude(res.StatusCode, res.Header, answer, call, what.read)
 }
 
 // wire watches whether a request may have left the house.

@@ -18,7 +18,7 @@ type Kind string
 
 // The ends of a call. There are no others; the zero value is none of them.
 const (
-	Accepted Kind = "accepted" // Meta took it: Wamid is set
+	Accepted Kind = "accepted" // Meta took it: Wamid is set, unless it only marked a message as read
 	Refused  Kind = "refused"  // it was not sent: Class, Reason, Retry and Wait say what now
 	Unknown  Kind = "unknown"  // it may or may not have been sent: Detail says how we lost sight of it
 )
@@ -70,8 +70,9 @@ func unknown(detail string) Outcome {
 	return Outcome{Kind: Unknown, Class: uncertain.Class, Reason: uncertain.Words, Detail: detail}
 }
 
-// conclude applies the outcome table of section 3 to a whole answer.
-func conclude(status int, header http.Header, body []byte, call Call) Outcome {
+// conclude applies the outcome table of section 3 to a whole answer. read says
+// that the call marked a message as read.
+func conclude(status int, header http.Header, body []byte, call Call, read bool) Outcome {
 	o := Outcome{TraceID: word(header.Get("X-Fb-Trace-Id"), call.Token)}
 	if v := header.Get("Facebook-Api-Version"); versionShape.MatchString(v) {
 		o.Version = v
@@ -82,6 +83,10 @@ func conclude(status int, header http.Header, body []byte, call Call) Outcome {
 		o.Raw = scrub(body, call.Token)
 	}
 	if status >= 200 && status < 300 {
+		if read && answer.isTrue("success") {
+			o.Kind = Accepted
+			return o
+		}
 		return accept(o, answer)
 	}
 	row, code := judge(status, answer.object("error"))

@@ -17,17 +17,24 @@ const simulatedAccount = "0"
 // is called, everything is accepted, and the same attempt always gets the same
 // wamid. A call that could not be sent is refused as [Client.Send] would.
 func Simulate(call Call) Outcome {
-	if _, err := requestBody(call); err != nil {
+	what, err := newRequest(call)
+	if err != nil {
 		return refused(unusable, call)
+	}
+	if what.read {
+		return Outcome{Kind: Accepted, Raw: encoded(map[string]any{"success": true})}
 	}
 	o := Outcome{
 		Kind:  Accepted,
 		Wamid: "wamid.MOCK" + strings.ToUpper(domain.Digest("mock", string(call.Message), strconv.Itoa(call.Attempt))),
 	}
 	contact := map[string]string{"input": call.To}
-	if bsuid.MatchString(call.To) {
+	switch {
+	case call.Group:
+		o.WaID, contact["wa_id"] = call.To, call.To
+	case bsuid.MatchString(call.To):
 		contact["user_id"] = call.To
-	} else {
+	default:
 		o.WaID = digits(call.To)
 		contact["wa_id"] = o.WaID
 	}
@@ -42,9 +49,9 @@ func Simulate(call Call) Outcome {
 // SimulatedStatuses returns the body of a webhook that reports an accepted
 // call as sent, delivered and read at the given time, as Meta would POST it,
 // so that simulated messages take the same way in as real ones. It returns nil
-// for an outcome that is not accepted.
+// for an outcome that is not accepted, and for one that no status follows.
 func SimulatedStatuses(call Call, o Outcome, at time.Time) []byte {
-	if o.Kind != Accepted {
+	if o.Kind != Accepted || o.Wamid == "" {
 		return nil
 	}
 	callback, err := FormatOpaque(call.Tenant, call.Message, call.Attempt)
@@ -58,9 +65,12 @@ func SimulatedStatuses(call Call, o Outcome, at time.Time) []byte {
 			"biz_opaque_callback_data": callback,
 			"pricing":                  map[string]any{"billable": false, "pricing_model": "PMP", "type": "free_customer_service", "category": "service"},
 		}
-		if bsuid.MatchString(call.To) {
+		switch {
+		case call.Group:
+			s["recipient_id"], s["recipient_type"] = call.To, "group"
+		case bsuid.MatchString(call.To):
 			s["recipient_user_id"] = call.To
-		} else {
+		default:
 			s["recipient_id"] = o.WaID
 		}
 		statuses = append(statuses, s)
@@ -81,11 +91,11 @@ func SimulatedStatuses(call Call, o Outcome, at time.Time) []byte {
 	})
 }
 
-// encoded is v as JSON; v is made of maps, lists and strings only.
+// encoded is v as JSON; v is made of maps, lists, strings and truths only.
 func encoded(v any) json.RawMessage {
 	b, err := json.Marshal(v)
 	if err != nil {
-		panic("cloudapi: encode simulated answer: " + err.Error())
+		panic("cloudapi: encode: " + err.Error())
 	}
 	return b
 }

@@ -10,8 +10,10 @@ import (
 // SendRequested is the tenant's wish to send one message. Writing it is
 // accepting the request.
 type SendRequested struct {
-	Type  string `json:"type"`            // Meta's message type, e.g. "text"
-	Keyed bool   `json:"keyed,omitempty"` // an idempotency key was given
+	Type        string `json:"type"`                  // Meta's message type, e.g. "text"; [ReadReceipt] or [Typing]
+	Keyed       bool   `json:"keyed,omitempty"`       // an idempotency key was given
+	Group       bool   `json:"group,omitempty"`       // To is a group
+	Unvalidated bool   `json:"unvalidated,omitempty"` // the tenant wanted it sent without a look at what it says
 	Options
 	SendWords `json:"-"`
 }
@@ -36,7 +38,7 @@ const (
 // SendWords is the personal part of [SendRequested]. The key and the
 // fingerprint are here because both can be guessed back to a person.
 type SendWords struct {
-	To             string          `json:"to"`      // E.164 with "+", as the tenant wrote it, or a BSUID
+	To             string          `json:"to"`      // E.164 with "+", a BSUID, or a group; empty where the type is not [Addressed]
 	Content        json.RawMessage `json:"content"` // Meta's message object without envelope and recipient: {"type":"text","text":{…}}
 	IdempotencyKey string          `json:"idempotency_key,omitempty"`
 	Fingerprint    string          `json:"fingerprint"`         // of the request, to tell a repeat from a reuse of the key

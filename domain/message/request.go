@@ -1,29 +1,35 @@
 package message
 
 import (
+	"bytes"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"regexp"
-	"strings"
-	"unicode/utf16"
-	"unicode/utf8"
+	"time"
 
 	"github.com/sendlog/sendlog/domain"
 )
 
-// Request is a tenant's command to send one message.
+// Request is a tenant's command to send one message, or to mark one as read.
 type Request struct {
-	Tenant         domain.TenantID
-	Number         domain.NumberID
-	Among          []Sender // the tenant's numbers, when it has several and the request names none: Number is empty then
-	Simulated      bool     // the number has a mock_ token: nobody is called, and placeholder digits ("x") are allowed
-	To             string   // "+" and 8 to 15 digits; spaces, hyphens, dots and parentheses are dropped
-	Text           string   // 1..4096 UTF-16 units
-	IdempotencyKey string   // 1..255 visible ASCII characters, or empty for none
+	Tenant    domain.TenantID
+	Number    domain.NumberID
+	Among     []Sender // the tenant's numbers, when it has several and the request names none: Number is empty then
+	Simulated bool     // the number has a mock_ token: nobody is called, and placeholder digits ("x") are allowed
+
+	To            string // "+" and 8 to 15 digits; spaces, hyphens, dots and parentheses are dropped. Or a user id, or a group
+	Recipient     string // a business-scoped user id; To wins over it
+	RecipientType string // "individual", which empty means, or "group"
+
+	Content     json.RawMessage // Meta's message object: {"type":"image","image":{…}}, nil for a text; pointers of faults go into it
+	Text        string          // short for "text":{"body":Text} in Content: 1..4096 UTF-16 units
+	Unvalidated bool            // Content may be of a type unknown here: all but its outside is left to Meta
+	Wanted
+
+	IdempotencyKey string // 1..255 visible ASCII characters, or empty for none
 	Actor          string
 	Trace          string
 }
@@ -68,23 +74,34 @@ func (a *Accepter) Accept(ctx context.Context, r Request) (Receipt, error) {
 			return Receipt{}, err
 		}
 	}
-	wish, err := r.wish()
+	wish, err := r.wish(a.Clock.Now())
 	if err != nil {
 		return Receipt{}, err
 	}
+	fingerprint := wish.fact.Fingerprint
 	id := domain.OutgoingID(r.Tenant, r.IdempotencyKey)
 	key := OutgoingKey(r.Tenant, r.Number, id)
 	if past != nil {
-		return a.replay(ctx, key, id, wish.Fingerprint, past)
+		return a.replay(ctx, key, id, fingerprint, past)
 	}
-	e, err := domain.NewEvent(key, a.Clock.Now(), r.Actor, wish)
+	if wish.over { // unless it repeats a request from when there was time
+		events, err := a.Log.Load(ctx, key)
+		if err != nil {
+			return Receipt{}, err
+		}
+		if len(events) > 0 {
+			return a.replay(ctx, key, id, fingerprint, nil)
+		}
+		return Receipt{}, refused([]domain.Fault{{Pointer: "/expires_at", Detail: "is over"}})
+	}
+	e, err := domain.NewEvent(key, a.Clock.Now(), r.Actor, &wish.fact)
 	if err != nil {
 		return Receipt{}, err
 	}
 	e.Trace, e.Correlation = r.Trace, string(id)
 	pos, err := a.Log.Append(ctx, e, domain.First())
 	if errors.Is(err, domain.ErrConflict) {
-		return a.replay(ctx, key, id, wish.Fingerprint, nil)
+		return a.replay(ctx, key, id, fingerprint, nil)
 	}
 	if err != nil {
 		return Receipt{}, err
@@ -118,61 +135,63 @@ func (a *Accepter) choose(ctx context.Context, r *Request, past *PastRequest) er
 		{Pointer: "/from", Detail: "is required: this tenant has several numbers; name one by its phone number id"}}}
 }
 
+// wish is a valid request.
+type wish struct {
+	fact SendRequested
+	over bool // its time was over before it began
+}
+
 // wish validates a request completely and locally, every fault with a pointer
 // to its place.
-func (r Request) wish() (*SendRequested, error) {
-	var faults []domain.Fault
-	fault := func(pointer, format string, args ...any) {
-		faults = append(faults, domain.Fault{Pointer: pointer, Detail: fmt.Sprintf(format, args...)})
+func (r Request) wish(now time.Time) (*wish, error) {
+	c := &check{}
+	said := r.content(c)
+	if said == nil {
+		return nil, refused(c.faults)
 	}
-	to, ok := recipient(r.To, r.Simulated)
-	switch {
-	case strings.TrimSpace(r.To) == "":
-		fault("/to", "is required: a phone number in international form, such as +14155550100")
-	case !ok:
-		fault("/to", "is not a phone number: write + and 8 to 15 digits, such as +14155550100")
-	}
-	switch units := len(utf16.Encode([]rune(r.Text))); {
-	case strings.TrimSpace(r.Text) == "":
-		fault("/text", "is required and must not be empty")
-	case !utf8.ValidString(r.Text):
-		fault("/text", "is not valid UTF-8")
-	case units > domain.MaxText:
-		fault("/text", "has %d characters; WhatsApp allows %d", units, domain.MaxText)
-	}
+	to, toGroup := r.recipient(c, said.kind)
+	said.check(c, r.Unvalidated)
+	options, over := r.Wanted.options(c, now)
 	if !validKey(r.IdempotencyKey) {
-		fault("/idempotency_key", "must be 1 to %d visible ASCII characters", domain.MaxIdempotencyKey)
+		c.faultAt("idempotency_key", "must be 1 to %d visible ASCII characters", domain.MaxIdempotencyKey)
 	}
-	if len(faults) > 0 {
-		return nil, &domain.Error{Kind: domain.Invalid, Message: "the message cannot be sent as it is", Faults: faults}
+	if len(c.faults) > 0 {
+		return nil, refused(c.faults)
 	}
-	content, err := json.Marshal(map[string]any{"type": "text", "text": map[string]string{"body": r.Text}})
+	content, err := said.encode()
 	if err != nil {
-		return nil, fmt.Errorf("encode content: %w", err)
+		return nil, err
 	}
-	sum := sha256.Sum256(fmt.Appendf(nil, "%d:%s%d:%s%s", len(r.Number), r.Number, len(to), to, content))
-	return &SendRequested{Type: "text", Keyed: r.IdempotencyKey != "", SendWords: SendWords{
-		To: to, Content: content, IdempotencyKey: r.IdempotencyKey, Fingerprint: hex.EncodeToString(sum[:]),
+	if n := len(content); n > maxContent {
+		c.fault("has %d bytes; a message object has at most %d", n, maxContent)
+		return nil, refused(c.faults)
+	}
+	fingerprint, err := r.fingerprint(to, toGroup, content)
+	if err != nil {
+		return nil, err
+	}
+	return &wish{over: over, fact: SendRequested{
+		Type: said.kind, Keyed: r.IdempotencyKey != "", Group: toGroup, Unvalidated: r.Unvalidated, Options: options,
+		SendWords: SendWords{To: to, Content: content, IdempotencyKey: r.IdempotencyKey, Fingerprint: fingerprint, Reference: r.Reference},
 	}}, nil
 }
 
-var (
-	filler      = strings.NewReplacer(" ", "", "-", "", "(", "", ")", "", ".", "", "\u00a0", "")
-	phone       = regexp.MustCompile(`^\+[1-9][0-9]{7,14}$`)
-	placeholder = regexp.MustCompile(`^\+[1-9][0-9]*[xX]{1,14}$`)
-)
+func refused(faults []domain.Fault) error {
+	return &domain.Error{Kind: domain.Invalid, Message: "the message cannot be sent as it is", Faults: faults}
+}
 
-// recipient brings a phone number to "+" and digits, the only form Meta reads
-// the same way for every business (REFERENCE section 2.1).
-func recipient(to string, simulated bool) (string, bool) {
-	to = filler.Replace(to)
-	if phone.MatchString(to) {
-		return to, true
+// fingerprint tells a repeat from another request. What it covers is written
+// as the first version wrote it, because requests of its days are repeated
+// today: new kinds of wishes are appended, and only when there are some.
+func (r Request) fingerprint(to string, toGroup bool, content []byte) (string, error) {
+	wanted, err := r.Wanted.print(toGroup)
+	if err != nil {
+		return "", err
 	}
-	if simulated && len(to) >= 9 && len(to) <= 16 && placeholder.MatchString(to) {
-		return strings.ToLower(to), true
-	}
-	return "", false
+	var escaped bytes.Buffer
+	json.HTMLEscape(&escaped, content)
+	sum := sha256.Sum256(fmt.Appendf(nil, "%d:%s%d:%s%s%s", len(r.Number), r.Number, len(to), to, escaped.Bytes(), wanted))
+	return hex.EncodeToString(sum[:]), nil
 }
 
 func validKey(k string) bool {

@@ -1,0 +1,90 @@
+package message
+
+import (
+	"strconv"
+	"unicode/utf8"
+
+	"github.com/sendlog/sendlog/domain"
+)
+
+// Plain messages: text, location and reaction (REFERENCE section 2.2).
+
+// textRule takes the short form of a text, too: the words alone.
+func textRule(c *check, v any) {
+	if _, short := v.(string); short {
+		words(c, v)
+		return
+	}
+	longText(c, v)
+}
+
+var (
+	words    = text(1, domain.MaxText)
+	longText = object(must("body", words), may("preview_url", boolean))
+)
+
+var location = object(
+	must("latitude", degrees(90)),
+	must("longitude", degrees(180)),
+	may("name", text(0, maxFree)),
+	may("address", text(0, maxFree)),
+)
+
+// degrees is a decimal number from -limit to limit, written as a number or as
+// a string: Meta documents the one and takes both.
+func degrees(limit float64) rule {
+	return func(c *check, v any) {
+		s, ok := v.(string)
+		if !ok {
+			s = literal(v)
+		}
+		if f, err := strconv.ParseFloat(s, 64); err != nil || !(f >= -limit && f <= limit) {
+			c.fault("must be degrees from -%g to %g", limit, limit)
+		}
+	}
+}
+
+var reaction = object(
+	must("message_id", wamid),
+	must("emoji", text(0, maxEmoji, demand{isReaction, "must be one emoji, or empty to take the reaction back"})),
+)
+
+// isReaction reports whether s can be an emoji at all: which ones there are
+// changes with every year, but none is made of ASCII alone or has a space.
+func isReaction(s string) bool {
+	plain := true
+	for _, r := range s {
+		if r <= ' ' {
+			return false
+		}
+		plain = plain && r < utf8.RuneSelf
+	}
+	return s == "" || !plain
+}
+
+// Direct Send (beta 2026) sends text and buttons outside the service window:
+// Meta makes a template of them (REFERENCE section 2.9).
+var directSendTypes = []string{"interactive", "text"}
+
+// directSend demands of a message what Direct Send does. It has a
+// configuration when it is one.
+func directSend(c *check, o map[string]any) {
+	if _, direct := o["direct_send_config"]; !direct {
+		return
+	}
+	if _, there := o["category"]; !there {
+		c.faultAt("category", "is required with direct_send_config")
+	}
+	body, ok := dig(o, textType, "body").(string)
+	if !ok {
+		body, _ = o[textType].(string)
+	}
+	c.path = append(c.path, textType)
+	defer func() { c.path = c.path[:len(c.path)-1] }()
+	if n := units(body); n > maxBody {
+		c.faultAt("body", "has %d characters; Direct Send allows %d", n, maxBody)
+	}
+	if _, there := dig(o, textType).(map[string]any)["preview_url"]; there {
+		c.faultAt("preview_url", "is not for Direct Send")
+	}
+}
