@@ -12,7 +12,7 @@ import (
 	"github.com/sendlog/sendlog/domain"
 )
 
-// backlog remembers in a file which webhooks are owed, so that a pretend Meta
+// backlog remembers in a file which updates are owed, so that a pretend Meta
 // that dies with its app still tells it everything after the next start. The
 // file is written, not fsynced: it survives the process, not the machine.
 // A nil backlog remembers nothing.
@@ -22,13 +22,14 @@ type backlog struct {
 	next int
 }
 
-// owedLine is one line of the file: a webhook that is owed, or (Told) the id
+// owedLine is one line of the file: an update that is owed, or (Told) the id
 // of one that is owed no more.
 type owedLine struct {
 	ID     int             `json:"id,omitempty"`
 	Number domain.NumberID `json:"number,omitempty"`
 	Due    time.Time       `json:"due,omitzero"`
-	Body   string          `json:"body,omitempty"` // verbatim: its bytes are signed
+	Status bool            `json:"status,omitempty"`
+	Body   string          `json:"body,omitempty"` // verbatim, as it was encoded
 	Told   int             `json:"told,omitempty"`
 }
 
@@ -44,7 +45,7 @@ func openBacklog(path string) (*backlog, []owedLine, error) {
 	}
 	b := &backlog{file: file}
 	for i := range owed {
-		if owed[i].ID, err = b.owe(owed[i].Number, owed[i].Due, []byte(owed[i].Body)); err != nil {
+		if owed[i].ID, err = b.owe(owed[i]); err != nil {
 			return nil, nil, errors.Join(err, file.Close())
 		}
 	}
@@ -90,18 +91,19 @@ func readBacklog(path string) ([]owedLine, error) {
 	return owed, nil
 }
 
-// owe records a webhook and returns its id.
-func (b *backlog) owe(n domain.NumberID, due time.Time, body []byte) (int, error) {
+// owe records an update and returns its id.
+func (b *backlog) owe(l owedLine) (int, error) {
 	if b == nil {
 		return 0, nil
 	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.next++
-	return b.next, b.write(owedLine{ID: b.next, Number: n, Due: due, Body: string(body)})
+	l.ID = b.next
+	return b.next, b.write(l)
 }
 
-// told records that a webhook was taken, or given up.
+// told records that an update was taken, or given up.
 func (b *backlog) told(id int) error {
 	if b == nil {
 		return nil

@@ -16,33 +16,10 @@ import (
 	"github.com/sendlog/sendlog/domain"
 )
 
-// A webhook body (section 4.5), in the order Meta writes it.
-type hookBody struct {
-	Object string      `json:"object"`
-	Entry  []hookEntry `json:"entry"`
-}
-
-type hookEntry struct {
-	ID      string       `json:"id"`
-	Changes []hookChange `json:"changes"`
-}
-
-type hookChange struct {
-	Value hookValue `json:"value"`
-	Field string    `json:"field"`
-}
-
-type hookValue struct {
-	Product  string        `json:"messaging_product"`
-	Metadata hookMetadata  `json:"metadata"`
-	Contacts []hookContact `json:"contacts,omitempty"`
-	Messages []hookMessage `json:"messages,omitempty"`
-	Statuses []hookStatus  `json:"statuses,omitempty"`
-}
-
-type hookMetadata struct {
-	Display string `json:"display_phone_number"`
-	Number  string `json:"phone_number_id"`
+// hookInbound is what a webhook says of a message somebody wrote.
+type hookInbound struct {
+	Contacts [1]hookContact `json:"contacts"`
+	Messages [1]hookMessage `json:"messages"`
 }
 
 type hookContact struct {
@@ -89,44 +66,80 @@ type hookError struct {
 	Href    string            `json:"href"`
 }
 
-// hook wraps a value; number and account are filled in.
-func (s *Server) hook(n domain.NumberID, v hookValue) []byte {
-	v.Product = "whatsapp"
-	v.Metadata = hookMetadata{Display: displayNumber(n), Number: string(n)}
-	return metaJSON(hookBody{
-		Object: "whatsapp_business_account",
-		Entry:  []hookEntry{{ID: s.cfg.Account, Changes: []hookChange{{Value: v, Field: "messages"}}}},
-	})
+// hookBody puts updates into one webhook (section 4.5), as Meta does: an entry
+// of the account, in it a change for each number. What is told of one number
+// keeps its order.
+func hookBody(account string, batch []*delivery) []byte {
+	type change struct {
+		number   domain.NumberID
+		statuses bool
+		values   [][]byte
+	}
+	var changes []*change
+	newest := map[domain.NumberID]*change{}
+	size := 0
+	for _, d := range batch {
+		c := newest[d.number]
+		if c == nil || !c.statuses || !d.status { // a person's message is a change of its own
+			c = &change{number: d.number, statuses: d.status}
+			newest[d.number], changes = c, append(changes, c)
+		}
+		c.values = append(c.values, d.value)
+		size += len(d.value) + 1
+	}
+	b := make([]byte, 0, size+len(changes)*200+200)
+	b = append(b, `{"object":"whatsapp_business_account","entry":[{"id":"`...)
+	b = append(append(b, account...), `","changes":[`...)
+	for i, c := range changes {
+		if i > 0 {
+			b = append(b, ',')
+		}
+		b = append(b, `{"value":{"messaging_product":"whatsapp","metadata":{"display_phone_number":"`...)
+		b = append(append(b, displayNumber(c.number)...), `","phone_number_id":"`...)
+		b = append(append(b, c.number...), `"},`...)
+		if c.statuses {
+			b = append(append(b, `"statuses":[`...), bytes.Join(c.values, []byte{','})...)
+			b = append(b, ']')
+		} else {
+			b = append(b, c.values[0][1:len(c.values[0])-1]...) // without its braces
+		}
+		b = append(b, `},"field":"messages"}`...)
+	}
+	return append(b, `]}]}`...)
 }
 
-// statuses returns what will be told about an accepted message, each status a
-// POST of its own, with the time it is due. The times inside follow the true
-// order even when they are told in another.
+// statuses returns what will be told about an accepted message, with the time
+// each status is due. The times inside follow the true order even when they
+// are told in another.
 func (s *Server) statuses(call Call, q request, wamid string, now time.Time, f Fault) []*delivery {
 	if f.Drop || s.cfg.WebhookURL == "" {
 		return nil
 	}
 	words := []string{"sent", "delivered", "read"}
-	if f.FailWith != 0 {
+	switch {
+	case f.FailWith != 0:
 		words = []string{"failed"}
+	case q.Type == "reaction": // nobody hears more of these (section 2.2)
+		words = words[:1]
 	}
-	var told []*delivery
+	told := make([]*delivery, 0, 2*len(words))
 	for i, word := range words {
-		at := now.Add(time.Duration(i+1) * s.cfg.StatusDelay)
-		body := s.hook(call.Number, hookValue{Statuses: []hookStatus{s.status(q, wamid, word, at, f)}})
-		told = append(told, newDelivery(body, at))
+		at := now.Add(f.StatusDelay + time.Duration(i+1)*s.cfg.StatusDelay)
+		d := &delivery{number: call.Number, status: true, value: metaJSON(s.status(q, wamid, word, at, f)), due: at}
+		told = append(told, d)
 		if f.Duplicate {
-			told = append(told, newDelivery(body, at))
+			again := *d
+			told = append(told, &again)
 		}
 	}
 	if f.Reorder {
 		for i, j := 0, len(told)-1; i < j; i, j = i+1, j-1 {
-			told[i].body, told[j].body = told[j].body, told[i].body
+			told[i].value, told[j].value = told[j].value, told[i].value
 		}
 	}
 	if f.First {
 		for _, d := range told {
-			d.due = now
+			d.due, d.done = now, make(chan struct{})
 		}
 	}
 	return told
@@ -135,8 +148,8 @@ func (s *Server) statuses(call Call, q request, wamid string, now time.Time, f F
 func (s *Server) status(q request, wamid, word string, at time.Time, f Fault) hookStatus {
 	st := hookStatus{ID: wamid, Status: word, Timestamp: strconv.FormatInt(at.Unix(), 10), Opaque: q.Opaque}
 	switch {
-	case q.RecipientType == "group":
-		st.RecipientID, st.RecipientType = q.To, "group"
+	case q.RecipientType == group:
+		st.RecipientID, st.RecipientType = q.To, group
 	case q.To == "":
 		st.RecipientUserID = q.Recipient
 	default:
@@ -157,6 +170,9 @@ func (s *Server) status(q request, wamid, word string, at time.Time, f Fault) ho
 		if q.Type == "template" {
 			st.Pricing = &hookPricing{Billable: true, Model: "PMP", Type: "regular", Category: "utility"}
 		}
+		if q.Marketing {
+			st.Pricing.Category = "marketing_lite"
+		}
 	}
 	return st
 }
@@ -170,20 +186,24 @@ func metaJSON(v any) []byte {
 	if err := enc.Encode(v); err != nil {
 		panic("cloudapitest: encode: " + err.Error()) // only our own structs and strings come here
 	}
-	var b bytes.Buffer
-	for _, r := range strings.TrimSuffix(plain.String(), "\n") {
+	text := bytes.TrimSuffix(plain.Bytes(), []byte{'\n'})
+	if !bytes.ContainsFunc(text, func(r rune) bool { return r == '/' || r >= utf8.RuneSelf }) {
+		return text
+	}
+	escaped := make([]byte, 0, len(text)+len(text)/4)
+	for _, r := range string(text) {
 		switch {
 		case r == '/':
-			b.WriteString(`\/`)
+			escaped = append(escaped, `\/`...)
 		case r < utf8.RuneSelf:
-			b.WriteByte(byte(r))
+			escaped = append(escaped, byte(r))
 		default:
 			for _, unit := range utf16.AppendRune(nil, r) {
-				fmt.Fprintf(&b, `\u%04x`, unit)
+				escaped = fmt.Appendf(escaped, `\u%04x`, unit)
 			}
 		}
 	}
-	return b.Bytes()
+	return escaped
 }
 
 // outgoingWamid and incomingWamid build ids with the anatomy of real ones: the
@@ -205,9 +225,9 @@ func wamid(person string, direction byte, unique string) string {
 }
 
 // digits is a phone as Meta spells it: without "+" and what stands between.
-func digits(phone string) string {
-	return strings.NewReplacer("+", "", " ", "", "-", "", "(", "", ")", "").Replace(phone)
-}
+func digits(phone string) string { return spelling.Replace(phone) }
+
+var spelling = strings.NewReplacer("+", "", " ", "", "-", "", "(", "", ")", "")
 
 // displayNumber invents the phone of a business number.
 func displayNumber(n domain.NumberID) string {

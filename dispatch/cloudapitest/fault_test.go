@@ -3,6 +3,9 @@ package cloudapitest_test
 import (
 	"context"
 	"fmt"
+	"reflect"
+	"runtime"
+	"strings"
 	"testing"
 	"time"
 
@@ -36,6 +39,10 @@ func TestFaults(t *testing.T) {
 		{"waba limit", cloudapitest.Fault{Answer: cloudapitest.Refuse, Code: 80007}, cloudapi.Refused, "", 80007, 7 * time.Minute, 0, "[]"},
 		{"something went wrong", cloudapitest.Fault{Answer: cloudapitest.Refuse, Code: 131000}, cloudapi.Unknown, "error 131000", 131000, 0, 0, "[]"},
 		{"code without a fixture", cloudapitest.Fault{Answer: cloudapitest.Refuse, Code: 131047}, cloudapi.Refused, "", 131047, 0, 0, "[]"},
+		{"server error", cloudapitest.Fault{Answer: cloudapitest.ServerError}, cloudapi.Unknown, "error 131000", 131000, 0, 0, "[]"},
+		{"late server error", cloudapitest.Fault{Answer: cloudapitest.LateServerError}, cloudapi.Unknown, "error 131000", 131000, 0, 1, all},
+		{"unreadable answer", cloudapitest.Fault{Answer: cloudapitest.UnreadableAnswer}, cloudapi.Unknown, "unreadable answer", 0, 0, 1, all},
+		{"statuses late", cloudapitest.Fault{StatusDelay: time.Millisecond}, cloudapi.Accepted, "", 0, 0, 1, all},
 		{"html 502", cloudapitest.Fault{Answer: cloudapitest.HTML502}, cloudapi.Unknown, "http 502", 0, 0, 0, "[]"},
 		{"late html 502", cloudapitest.Fault{Answer: cloudapitest.LateHTML502}, cloudapi.Unknown, "http 502", 0, 0, 1, all},
 		{"reset in the body", cloudapitest.Fault{Answer: cloudapitest.ResetMidBody}, cloudapi.Unknown, "connection lost", 0, 0, 1, all},
@@ -121,21 +128,26 @@ func TestScriptSeesTheCall(t *testing.T) {
 
 // The same seed gives the same fault for the same attempt, whenever it comes,
 // and about as many of each as its rate says.
-func TestRandomFaults(t *testing.T) {
+func TestSeededFaults(t *testing.T) {
 	t.Parallel()
-	rates := cloudapitest.Rates{LoseAnswer: 0.1, LoseRequest: 0.1, Refuse: 0.2, HTML502: 0.05, LateHTML502: 0.05, ResetMidBody: 0.05,
-		SlowDrip: 0.05, EmptyAnswer: 0.05, Codes: []int{130429, 131056}, Drop: 0.1, Duplicate: 0.3, Reorder: 0.3, First: 0.3,
-		Delay: 0.5, MaxDelay: time.Second, Every: time.Millisecond}
-	one, two, other := cloudapitest.RandomFaults(42, rates), cloudapitest.RandomFaults(42, rates), cloudapitest.RandomFaults(43, rates)
+	plan := cloudapitest.Faults{Seed: 42, LoseAnswer: 0.1, LoseRequest: 0.1, ServerError: 0.05, LateServerError: 0.05, HTML502: 0.05, LateHTML502: 0.05,
+		ResetMidBody: 0.05, SlowDrip: 0.05, EmptyAnswer: 0.05, UnreadableAnswer: 0.05, Refuse: map[int]float64{130429: 0.1, 131056: 0.1},
+		Drop: 0.1, Duplicate: 0.3, Reorder: 0.3, First: 0.3, Fail: map[int]float64{131026: 0.1, 131049: 0.1},
+		Delay: 0.5, MaxDelay: time.Second, StatusDelay: 0.2, MaxStatusDelay: time.Minute, Every: time.Millisecond}
+	another := plan
+	another.Seed = 43
+	one, two, other := plan.Script(), plan.Script(), another.Script()
 	const n = 10_000
 	at := func(i int) cloudapitest.Call {
-		return cloudapitest.Call{Message: domain.MessageID(fmt.Sprintf("msg_%d", i)), Attempt: 1}
+		return cloudapitest.Call{Message: domain.MessageID(fmt.Sprintf("msg_%d", i)), Attempt: 1, Seq: n - i}
 	}
 	backwards := map[int]cloudapitest.Fault{}
 	for i := n; i > 0; i-- {
-		backwards[i] = two(at(i))
+		c := at(i)
+		c.Seq = i
+		backwards[i] = two(c)
 	}
-	answers, differ, duplicates := map[cloudapitest.Answer]int{}, 0, 0
+	counts, differ := map[any]int{}, 0
 	for i := 1; i <= n; i++ {
 		f := one(at(i))
 		if f != backwards[i] {
@@ -144,28 +156,118 @@ func TestRandomFaults(t *testing.T) {
 		if f != other(at(i)) {
 			differ++
 		}
-		if f.Delay < 0 || f.Delay >= time.Second || (f.Code != 130429 && f.Code != 131056) {
+		if f.Delay < 0 || f.Delay >= time.Second || f.StatusDelay < 0 || f.StatusDelay >= time.Minute {
 			t.Fatalf("got %+v", f)
 		}
-		if f.Duplicate {
-			duplicates++
-		}
-		answers[f.Answer]++
-	}
-	near := func(what any, got int, rate float64) {
-		if want := rate * n; float64(got) < 0.8*want || float64(got) > 1.2*want {
-			t.Errorf("%v: %d of %d", what, got, n)
+		counts[f.Answer]++
+		for name, happens := range map[any]bool{f.Code: true, f.FailWith: true, "duplicate": f.Duplicate, "late": f.Delay > 0, "status late": f.StatusDelay > 0} {
+			if happens {
+				counts[name]++
+			}
 		}
 	}
-	near(cloudapitest.LoseAnswer, answers[cloudapitest.LoseAnswer], 0.1)
-	near(cloudapitest.Refuse, answers[cloudapitest.Refuse], 0.2)
-	near(cloudapitest.EmptyAnswer, answers[cloudapitest.EmptyAnswer], 0.05)
-	near(cloudapitest.Normal, answers[cloudapitest.Normal], 0.35)
-	near("duplicates", duplicates, 0.3)
+	for name, rate := range map[any]float64{
+		cloudapitest.Normal: 0.25, cloudapitest.LoseAnswer: 0.1, cloudapitest.Refuse: 0.2, cloudapitest.EmptyAnswer: 0.05, cloudapitest.UnreadableAnswer: 0.05,
+		cloudapitest.LateServerError: 0.05, 131056: 0.1, 130429: 0.1, 131026: 0.1, 131049: 0.1, "duplicate": 0.3, "late": 0.5, "status late": 0.2,
+	} {
+		if got := float64(counts[name]) / n; got < 0.8*rate || got > 1.2*rate {
+			t.Errorf("%v: %v, want %v", name, got, rate)
+		}
+	}
 	if differ < n/2 {
 		t.Error("another seed gives the same faults")
 	}
-	if f := cloudapitest.RandomFaults(1, cloudapitest.Rates{})(cloudapitest.Call{Seq: 1}); f.Answer != cloudapitest.Normal || f.Drop || f.Delay != 0 {
+	if f := (cloudapitest.Faults{}).Script()(cloudapitest.Call{Seq: 1}); f != (cloudapitest.Fault{}) {
 		t.Errorf("no rates: %+v", f)
+	}
+}
+
+// A plan is written in one line; what makes no sense is refused with a reason.
+func TestParseFaults(t *testing.T) {
+	t.Parallel()
+	got, err := cloudapitest.ParseFaults("lose=0.01, late=0.02:3s,130429=0.05,fail=0.01:131049,drip=0.1:5ms,status-late=1,500=0.125,late-500=0.125,duplicate=0.5")
+	want := cloudapitest.Faults{LoseAnswer: 0.01, Delay: 0.02, MaxDelay: 3 * time.Second, Refuse: map[int]float64{130429: 0.05}, Fail: map[int]float64{131049: 0.01},
+		SlowDrip: 0.1, Every: 5 * time.Millisecond, StatusDelay: 1, MaxStatusDelay: 2 * time.Second, ServerError: 0.125, LateServerError: 0.125, Duplicate: 0.5}
+	if err != nil || !reflect.DeepEqual(got, want) {
+		t.Errorf("%+v, %v", got, err)
+	}
+	if f, err := cloudapitest.ParseFaults(""); err != nil || !reflect.DeepEqual(f, cloudapitest.Faults{}) {
+		t.Errorf("nothing: %+v, %v", f, err)
+	}
+	for word := range strings.SplitSeq(strings.NewReplacer("; of statuses: ", ", ").Replace(cloudapitest.FaultNames), ", ") {
+		if f, err := cloudapitest.ParseFaults(word + "=0.5"); err != nil || reflect.DeepEqual(f, cloudapitest.Faults{}) {
+			t.Errorf("%s: %+v, %v", word, f, err)
+		}
+	}
+	for _, bad := range []string{"lose", "lose=2", "lose=NaN", "lose=-0.1", "loose=0.1", "lose=0.1:3s", "late=0.1:soon", "fail=0.1:x", "lose=0.6,html=0.6"} {
+		if _, err := cloudapitest.ParseFaults(bad); domain.KindOf(err) != domain.Invalid {
+			t.Errorf("%s: %v", bad, err)
+		}
+	}
+}
+
+// A call that hangs is accepted, and answered when the server is released.
+func TestHang(t *testing.T) {
+	t.Parallel()
+	s := start(t, nil, nil)
+	hung := make(chan struct{})
+	s.Script(func(cloudapitest.Call) cloudapitest.Fault {
+		close(hung)
+		return cloudapitest.Fault{Answer: cloudapitest.Hang}
+	})
+	outcome := make(chan cloudapi.Outcome, 1)
+	go func() { outcome <- client(t, s).Send(t.Context(), call("msg_1")) }()
+	<-hung
+	for s.Accepted("msg_1") == 0 {
+		runtime.Gosched()
+	}
+	select {
+	case o := <-outcome:
+		t.Fatalf("answered too early: %v", o)
+	default:
+	}
+	// It hangs a moment after it was accepted: release until it is answered.
+	for {
+		s.Release()
+		select {
+		case o := <-outcome:
+			if o.Kind != cloudapi.Accepted {
+				t.Errorf("got %v", o)
+			}
+			return
+		default:
+			runtime.Gosched()
+		}
+	}
+}
+
+// A revoked token opens nothing, neither for sending nor for asking, until
+// another one is shown.
+func TestRevokedToken(t *testing.T) {
+	t.Parallel()
+	s := start(t, nil, func(c *cloudapitest.Config) { c.Authorize = nil })
+	s.Script(func(c cloudapitest.Call) cloudapitest.Fault {
+		if c.Message == "msg_1" {
+			return cloudapitest.Fault{Answer: cloudapitest.RevokeToken}
+		}
+		return cloudapitest.Fault{}
+	})
+	c := client(t, s)
+	send := func(m domain.MessageID, token string) int {
+		k := call(m)
+		k.Token = token
+		return c.Send(t.Context(), k).Code
+	}
+	for _, step := range []struct {
+		message domain.MessageID
+		token   string
+		code    int
+	}{{"msg_0", "old", 0}, {"msg_1", "old", 190}, {"msg_2", "old", 190}, {"msg_2", "new", 0}, {"msg_3", "old", 190}} {
+		if got := send(step.message, step.token); got != step.code {
+			t.Errorf("%s with the %s token: %d", step.message, step.token, got)
+		}
+	}
+	if got := s.CallsByAttempt()[cloudapitest.AttemptID{Message: "msg_2", Attempt: 1}]; got != 2 {
+		t.Errorf("the ledger has %d calls of msg_2, one of them refused for its token", got)
 	}
 }

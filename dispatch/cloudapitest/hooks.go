@@ -2,44 +2,44 @@ package cloudapitest
 
 import (
 	"bytes"
+	"container/heap"
 	"context"
 	"crypto/hmac"
 	"crypto/sha256"
 	"encoding/hex"
+	"hash/fnv"
 	"io"
 	"net/http"
-	"slices"
 	"sync"
 	"time"
 
 	"github.com/sendlog/sendlog/domain"
 )
 
-// delivery is one webhook POST that is owed to the app.
+// delivery is one update that is owed to the app.
 type delivery struct {
-	body []byte
-	due  time.Time
-	owed int           // its id in the backlog; 0 = not written there yet
-	done chan struct{} // closed when it was answered 200, or given up
+	number domain.NumberID
+	status bool
+	value  []byte // a status, or contacts and messages: a JSON object
+	due    time.Time
+	order  uint64        // of queueing: first among those due at the same time
+	owed   int           // its id in the backlog; 0 = not written there yet
+	done   chan struct{} // closed when it was answered 200, or given up; nil = nobody waits
 }
 
-func newDelivery(body []byte, due time.Time) *delivery {
-	return &delivery{body: body, due: due, done: make(chan struct{})}
-}
-
-// hooks delivers webhooks: per number in order of their due time, one at a
-// time, each until it is answered 200. A number has a goroutine only while
-// something waits for it.
+// hooks delivers webhooks: in lanes, each in order of due time and one POST at
+// a time, each POST until it is answered 200. A number has its lane for ever;
+// a lane has a goroutine only while something waits in it.
 type hooks struct {
 	cfg     Config
 	client  *http.Client
-	posts   chan struct{} // a place for each POST in flight
-	backlog *backlog      // nil without Config.Backlog
+	backlog *backlog // nil without Config.Backlog
 
 	mu      sync.Mutex
 	ctx     context.Context // nil until start, ended by Close
 	closed  bool
-	lanes   map[domain.NumberID]*lane
+	lanes   []*lane
+	order   uint64
 	queued  int // waiting or in flight
 	givenUp int
 	empty   chan struct{} // closed while queued is 0
@@ -47,24 +47,50 @@ type hooks struct {
 	running sync.WaitGroup
 }
 
-// lane is what waits for one number, by due time.
+// lane is what waits for some numbers, by due time.
 type lane struct {
-	waiting []*delivery
+	waiting queue
+	running bool
 	wake    context.CancelFunc // ends the pause before the first
 }
 
+// queue is a heap by due time.
+type queue []*delivery
+
+func (q queue) Len() int { return len(q) }
+func (q queue) Less(i, j int) bool {
+	if q[i].due.Equal(q[j].due) {
+		return q[i].order < q[j].order
+	}
+	return q[i].due.Before(q[j].due)
+}
+func (q queue) Swap(i, j int) { q[i], q[j] = q[j], q[i] }
+func (q *queue) Push(d any)   { *q = append(*q, d.(*delivery)) }
+func (q *queue) Pop() any {
+	old := *q
+	last := old[len(old)-1]
+	old[len(old)-1] = nil
+	*q = old[:len(old)-1]
+	return last
+}
+
 func newHooks(cfg Config) *hooks {
+	n := lanes
+	if cfg.Batch > 1 {
+		n = batchLanes
+	}
 	h := &hooks{
 		cfg:   cfg,
-		posts: make(chan struct{}, maxPosts),
-		lanes: map[domain.NumberID]*lane{},
 		empty: make(chan struct{}),
 		client: &http.Client{
 			// No proxy of the environment: the app under test is close by.
-			Transport: &http.Transport{MaxIdleConnsPerHost: maxPosts, DisableCompression: true},
+			Transport: &http.Transport{MaxIdleConnsPerHost: n, DisableCompression: true},
 			// Only 200 counts, so a redirect is a failure (section 4.3).
 			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 		},
+	}
+	for range n {
+		h.lanes = append(h.lanes, &lane{wake: func() {}})
 	}
 	close(h.empty)
 	return h
@@ -87,10 +113,10 @@ func (h *hooks) wait() {
 	h.logBacklog(h.backlog.close())
 }
 
-// put queues deliveries of a number, all or none, and calls before ahead of
-// the first of them. It reports false, and did nothing, when they do not fit
-// or the server is not running.
-func (h *hooks) put(n domain.NumberID, list []*delivery, before func()) bool {
+// put queues deliveries, all or none, and calls before ahead of the first of
+// them. It reports false, and did nothing, when they do not fit or the server
+// is not running.
+func (h *hooks) put(list []*delivery, before func()) bool {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if h.ctx == nil || h.closed || h.queued+len(list) > maxQueued {
@@ -100,42 +126,43 @@ func (h *hooks) put(n domain.NumberID, list []*delivery, before func()) bool {
 	if len(list) == 0 {
 		return true
 	}
-	for _, d := range list {
-		h.remember(n, d)
-	}
 	if h.queued == 0 {
 		h.empty = make(chan struct{})
 	}
 	h.queued += len(list)
-	l, running := h.lanes[n]
-	if !running {
-		l = &lane{wake: func() {}}
-		h.lanes[n] = l
-	}
 	for _, d := range list {
-		// After all with the same time: what was queued first goes first.
-		at, _ := slices.BinarySearchFunc(l.waiting, d, func(e, d *delivery) int {
-			if e.due.After(d.due) {
-				return 1
-			}
-			return -1
-		})
-		l.waiting = slices.Insert(l.waiting, at, d)
-	}
-	l.wake()
-	if !running {
-		h.running.Go(func() { h.run(n, l) })
+		h.remember(d)
+		h.order++
+		d.order = h.order
+		if h.cfg.Batch > 1 && d.done == nil { // together with what else is due soon
+			d.due = d.due.Truncate(batchTick).Add(batchTick)
+		}
+		l := h.laneOf(d.number)
+		heap.Push(&l.waiting, d)
+		if l.waiting[0] == d {
+			l.wake()
+		}
+		if !l.running {
+			l.running = true
+			h.running.Go(func() { h.run(l) })
+		}
 	}
 	return true
 }
 
+func (h *hooks) laneOf(n domain.NumberID) *lane {
+	hash := fnv.New32a()
+	_, _ = hash.Write([]byte(n))
+	return h.lanes[hash.Sum32()%uint32(len(h.lanes))]
+}
+
 // remember writes a delivery to the backlog unless it came from there.
-func (h *hooks) remember(n domain.NumberID, d *delivery) {
-	if d.owed != 0 {
+func (h *hooks) remember(d *delivery) {
+	if d.owed != 0 || h.backlog == nil {
 		return
 	}
 	var err error
-	d.owed, err = h.backlog.owe(n, d.due, d.body)
+	d.owed, err = h.backlog.owe(owedLine{Number: d.number, Status: d.status, Due: d.due, Body: string(d.value)})
 	h.logBacklog(err)
 }
 
@@ -147,70 +174,85 @@ func (h *hooks) logBacklog(err error) {
 	}
 }
 
-// run delivers one number's webhooks until none waits.
-func (h *hooks) run(n domain.NumberID, l *lane) {
+// run delivers what waits in a lane until nothing does.
+func (h *hooks) run(l *lane) {
 	for {
-		d, ok := h.next(n, l)
-		if !ok {
+		batch := h.next(l)
+		if len(batch) == 0 {
 			return
 		}
-		delivered := h.deliver(h.ctx, n, d)
+		delivered := h.deliver(h.ctx, batch)
 		if delivered || h.ctx.Err() == nil {
-			h.logBacklog(h.backlog.told(d.owed))
+			for _, d := range batch {
+				h.logBacklog(h.backlog.told(d.owed))
+			}
 		}
 		h.mu.Lock()
 		if !delivered {
-			h.givenUp++
+			h.givenUp += len(batch)
 		}
-		h.queued--
+		h.queued -= len(batch)
 		if h.queued == 0 {
 			close(h.empty)
 		}
 		h.mu.Unlock()
-		close(d.done)
+		for _, d := range batch {
+			if d.done != nil {
+				close(d.done)
+			}
+		}
 	}
 }
 
-// next takes the first delivery that is due, pausing until it is. It reports
-// false when none waits or the server is closed.
-func (h *hooks) next(n domain.NumberID, l *lane) (*delivery, bool) {
+// next takes what is due, as much as one webhook may hold, pausing until
+// something is. It returns nothing when nothing waits or the server is closed.
+func (h *hooks) next(l *lane) []*delivery {
 	for {
 		h.mu.Lock()
 		if len(l.waiting) == 0 || h.ctx.Err() != nil {
-			delete(h.lanes, n)
+			l.running = false
 			h.mu.Unlock()
-			return nil, false
+			return nil
 		}
-		first := l.waiting[0]
-		pause := first.due.Sub(h.cfg.Clock.Now())
-		if pause <= 0 {
-			l.waiting = slices.Delete(l.waiting, 0, 1)
+		now := h.cfg.Clock.Now()
+		var batch []*delivery
+		for size := 0; len(l.waiting) > 0 && !l.waiting[0].due.After(now) && len(batch) < h.cfg.Batch; {
+			size += len(l.waiting[0].value)
+			if len(batch) > 0 && size > maxPost/2 { // the other half is room for what stands around
+				break
+			}
+			batch = append(batch, heap.Pop(&l.waiting).(*delivery))
+		}
+		if len(batch) > 0 {
 			h.mu.Unlock()
-			return first, true
+			return batch
 		}
 		ctx, cancel := context.WithCancel(h.ctx)
 		l.wake = cancel
+		pause := l.waiting[0].due.Sub(now)
 		h.mu.Unlock()
 		_ = h.cfg.Clock.Sleep(ctx, pause) // over, or woken: look again
 		cancel()
 	}
 }
 
-// deliver posts until the answer is 200 and reports false when it gave up.
-func (h *hooks) deliver(ctx context.Context, n domain.NumberID, d *delivery) bool {
+// deliver posts until the answer is 200 and reports false when it gave up. It
+// is the same body each time.
+func (h *hooks) deliver(ctx context.Context, batch []*delivery) bool {
+	body := hookBody(h.cfg.Account, batch)
 	giveUp := h.cfg.Clock.Now().Add(h.cfg.RetryFor)
 	pause := firstBackoff
 	for try := 1; ; try++ {
-		status := h.post(ctx, d.body)
+		status := h.post(ctx, body)
 		if status == http.StatusOK {
 			return true
 		}
 		if ctx.Err() != nil || h.cfg.Clock.Now().Add(pause).After(giveUp) {
-			h.cfg.Log.Warn("pretend meta: webhook given up", "number_id", string(n), "attempt", try, "status", status)
+			h.cfg.Log.Warn("pretend meta: webhook given up", "number_id", string(batch[0].number), "updates", len(batch), "attempt", try, "status", status)
 			return false
 		}
 		if try&(try-1) == 0 { // repetition thins out: 1, 2, 4, 8 …
-			h.cfg.Log.Info("pretend meta: webhook not taken", "number_id", string(n), "attempt", try, "status", status)
+			h.cfg.Log.Info("pretend meta: webhook not taken", "number_id", string(batch[0].number), "updates", len(batch), "attempt", try, "status", status)
 		}
 		if h.cfg.Clock.Sleep(ctx, pause) != nil {
 			return false
@@ -221,12 +263,6 @@ func (h *hooks) deliver(ctx context.Context, n domain.NumberID, d *delivery) boo
 
 // post returns the HTTP status of one try, 0 when there was none.
 func (h *hooks) post(ctx context.Context, body []byte) int {
-	select {
-	case h.posts <- struct{}{}:
-		defer func() { <-h.posts }()
-	case <-ctx.Done():
-		return 0
-	}
 	ctx, cancel := context.WithTimeout(ctx, postTimeout)
 	defer cancel()
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, h.cfg.WebhookURL, bytes.NewReader(body))

@@ -14,13 +14,35 @@ type Entry struct {
 	At       time.Time        `json:"at"`
 	Number   domain.NumberID  `json:"number"`
 	To       string           `json:"to"`
+	Type     string           `json:"type,omitempty"`
 	Tenant   domain.TenantID  `json:"tenant,omitempty"`
 	Message  domain.MessageID `json:"message,omitempty"` // from the callback data
 	Attempt  int              `json:"attempt,omitempty"`
+	Opaque   string           `json:"opaque,omitempty"` // callback data that is not of our form
 	Accepted bool             `json:"accepted"`         // what really happened
 	Wamid    string           `json:"wamid,omitempty"`  // of accepted calls
 	Code     int              `json:"code,omitempty"`   // of refused calls
 	Answer   Answer           `json:"answer,omitempty"` // what the caller was told instead
+}
+
+// AttemptID names one attempt to send one message.
+type AttemptID struct {
+	Message domain.MessageID
+	Attempt int
+}
+
+// Query says which calls are meant; the zero value means all.
+type Query struct {
+	Message domain.MessageID // of this message
+	Number  domain.NumberID  // of this number
+	To      string           // to this person, as the caller wrote it
+	// Accepted leaves out what was refused.
+	Accepted bool
+}
+
+func (q Query) means(e *Entry) bool {
+	return (q.Message == "" || q.Message == e.Message) && (q.Number == "" || q.Number == e.Number) &&
+		(q.To == "" || q.To == e.To) && (!q.Accepted || e.Accepted)
 }
 
 // ledger holds the newest [maxLedger] calls.
@@ -28,6 +50,7 @@ type ledger struct {
 	mu        sync.Mutex
 	entries   []Entry
 	seq       int // of the newest entry
+	accepted  int // of all that ever were
 	forgotten int
 }
 
@@ -41,20 +64,34 @@ func (l *ledger) add(e Entry) {
 	}
 	l.seq++
 	e.Seq = l.seq
+	if e.Accepted {
+		l.accepted++
+	}
 	l.entries = append(l.entries, e)
 }
 
-// after returns up to limit entries with a higher Seq.
-func (l *ledger) after(seq, limit int) []Entry {
+// after returns up to limit entries with a higher Seq that a query means.
+func (l *ledger) after(seq, limit int, q Query) []Entry {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	start, _ := slices.BinarySearchFunc(l.entries, seq+1, func(e Entry, seq int) int { return e.Seq - seq })
-	return slices.Clone(l.entries[start:min(start+limit, len(l.entries))])
+	found := []Entry{}
+	for i := start; i < len(l.entries) && len(found) < limit; i++ {
+		if q.means(&l.entries[i]) {
+			found = append(found, l.entries[i])
+		}
+	}
+	return found
 }
 
 // Ledger returns every call that is remembered, oldest first: the newest
-// million.
-func (s *Server) Ledger() []Entry { return s.ledger.after(0, maxLedger) }
+// million. Whoever has read a valid body is in it, refused calls too; marking
+// as read is not.
+func (s *Server) Ledger() []Entry { return s.Calls(Query{}) }
+
+// Calls returns the remembered calls that a query means, oldest first: with
+// Number, To and Accepted it is the order in which one person got messages.
+func (s *Server) Calls(q Query) []Entry { return s.ledger.after(0, maxLedger, q) }
 
 // Forgotten returns how many calls the ledger no longer holds.
 func (s *Server) Forgotten() int {
@@ -63,13 +100,35 @@ func (s *Server) Forgotten() int {
 	return s.ledger.forgotten
 }
 
+// Totals returns how many calls ever came, and how many were accepted.
+func (s *Server) Totals() (received, accepted int) {
+	s.ledger.mu.Lock()
+	defer s.ledger.mu.Unlock()
+	return s.ledger.seq, s.ledger.accepted
+}
+
 // Accepted returns how many attempts of a message were accepted: 2 means that
 // a person got it twice.
-func (s *Server) Accepted(m domain.MessageID) int { return s.AcceptedByMessage()[m] }
+func (s *Server) Accepted(m domain.MessageID) int {
+	return len(s.Calls(Query{Message: m, Accepted: true}))
+}
 
 // AcceptedByMessage counts the accepted attempts of every message that was
 // called about, 0 included. Calls without our callback data are left out.
 func (s *Server) AcceptedByMessage() map[domain.MessageID]int { return countAccepted(s.Ledger()) }
+
+// CallsByAttempt counts the calls of every attempt, refused ones included:
+// more than 1 means that an attempt reached Meta twice. Calls without our
+// callback data are left out.
+func (s *Server) CallsByAttempt() map[AttemptID]int {
+	counts := map[AttemptID]int{}
+	for _, e := range s.Ledger() {
+		if e.Message != "" {
+			counts[AttemptID{e.Message, e.Attempt}]++
+		}
+	}
+	return counts
+}
 
 func countAccepted(entries []Entry) map[domain.MessageID]int {
 	counts := map[domain.MessageID]int{}

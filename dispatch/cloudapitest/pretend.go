@@ -32,7 +32,7 @@ func (s *Server) Inbound(in Inbound) (wamid string, err error) {
 		return "", domain.Errorf(domain.Invalid, nil, "text is required")
 	}
 	now := s.cfg.Clock.Now()
-	wamid = incomingWamid(in.From, s.fresh("wamid"))
+	wamid = incomingWamid(in.From, s.fresh())
 	var contact hookContact
 	contact.Profile.Name = in.Name
 	m := hookMessage{ID: wamid, Timestamp: strconv.FormatInt(now.Unix(), 10), Type: "text", Text: map[string]string{"body": in.Text}}
@@ -41,8 +41,8 @@ func (s *Server) Inbound(in Inbound) (wamid string, err error) {
 	} else {
 		contact.WaID, m.From = digits(in.From), digits(in.From)
 	}
-	body := s.hook(in.Number, hookValue{Contacts: []hookContact{contact}, Messages: []hookMessage{m}})
-	if !s.hooks.put(in.Number, []*delivery{newDelivery(body, now)}, func() {}) {
+	heard := &delivery{number: in.Number, value: metaJSON(hookInbound{[1]hookContact{contact}, [1]hookMessage{m}}), due: now}
+	if !s.hooks.put([]*delivery{heard}, func() {}) {
 		return "", domain.Errorf(domain.Unavailable, nil, "too many webhooks are waiting, or the server is not running")
 	}
 	return wamid, nil
@@ -67,31 +67,34 @@ func (s *Server) postInbound(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// Page is the answer of GET /_pretend/ledger?after=SEQ: up to ten thousand
-// calls, oldest first.
+// Page is the answer of GET /_pretend/ledger: up to ten thousand calls, oldest
+// first. Parameters: after (a seq), message, number, to, accepted=true.
 type Page struct {
 	Calls     []Entry                  `json:"calls"`
 	Next      int                      `json:"next,omitempty"` // ask again with after=Next; 0 = there are no more
 	Accepted  map[domain.MessageID]int `json:"accepted"`       // accepted attempts by message, of these calls
+	Received  int                      `json:"received"`       // calls that ever came
+	Taken     int                      `json:"taken"`          // and were accepted
 	Forgotten int                      `json:"forgotten"`      // calls the ledger no longer holds
 }
 
 func (s *Server) getLedger(w http.ResponseWriter, r *http.Request) {
-	after := 0
-	if text := strings.TrimSpace(r.URL.Query().Get("after")); text != "" {
+	after, asked := 0, r.URL.Query()
+	if text := strings.TrimSpace(asked.Get("after")); text != "" {
 		var err error
 		if after, err = strconv.Atoi(text); err != nil || after < 0 {
 			pretendJSON(w, http.StatusBadRequest, map[string]string{"error": "after must be a whole number"})
 			return
 		}
 	}
-	calls := s.ledger.after(after, ledgerPage)
+	calls := s.ledger.after(after, ledgerPage, Query{
+		Message: domain.MessageID(asked.Get("message")), Number: domain.NumberID(asked.Get("number")),
+		To: asked.Get("to"), Accepted: asked.Get("accepted") == "true",
+	})
 	page := Page{Calls: calls, Accepted: countAccepted(calls), Forgotten: s.Forgotten()}
+	page.Received, page.Taken = s.Totals()
 	if len(calls) == ledgerPage {
 		page.Next = calls[len(calls)-1].Seq
-	}
-	if page.Calls == nil {
-		page.Calls = []Entry{}
 	}
 	pretendJSON(w, http.StatusOK, page)
 }

@@ -12,6 +12,7 @@ import (
 	"regexp"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/sendlog/sendlog/domain"
@@ -27,11 +28,20 @@ const (
 	maxLedger = 1 << 20
 	// ledgerPage bounds one answer of GET /_pretend/ledger (calls).
 	ledgerPage = 10_000
-	// maxQueued bounds the webhooks that wait (POSTs). Beyond it sends are
+	// maxQueued bounds the updates that wait to be told. Beyond it sends are
 	// refused with 130429 and inbound messages with 503.
 	maxQueued = 100_000
-	// maxPosts bounds the webhooks in flight at once, over all numbers.
-	maxPosts = 32
+	// lanes is how many webhooks are in flight at once, over all numbers;
+	// batchLanes is the same when a POST takes many updates, fewer so that each
+	// is fuller.
+	lanes      = 32
+	batchLanes = 4
+	// batchTick is how long updates gather for one POST when it takes many.
+	batchTick = 25 * time.Millisecond
+	// maxPost bounds a webhook (bytes), as Meta says (section 4.3), and
+	// maxBatch its updates.
+	maxPost  = 3 << 20
+	maxBatch = 1000
 	// postTimeout bounds one webhook POST; Meta does not publish its own
 	// (section 4.3).
 	postTimeout = 10 * time.Second
@@ -43,6 +53,8 @@ const (
 	// defaultRetryFor is how long a webhook is repeated: the shorter of the two
 	// horizons Meta names (section 4.3).
 	defaultRetryFor = 36 * time.Hour
+	// defaultDrip is the pause between two bytes of a slow answer.
+	defaultDrip = time.Second
 	// headerTimeout bounds reading the headers of a request.
 	headerTimeout = 10 * time.Second
 )
@@ -67,6 +79,12 @@ type Config struct {
 	// StatusDelay is how long after the call sent comes, and each status after
 	// the one before.
 	StatusDelay time.Duration
+	// Batch is how many updates one webhook may hold, at most 1000. 0 = 1: each
+	// status comes alone. With more, what becomes due within 25 ms comes
+	// together, of several numbers too, as Meta does under load.
+	Batch int
+	// Pace is how fast messages are taken; zero = as fast as they come.
+	Pace Pace
 	// RetryFor is how long a webhook is repeated; 0 = 36 hours.
 	RetryFor time.Duration
 	Clock    domain.Clock // nil = the machine's
@@ -87,12 +105,17 @@ type Server struct {
 	refusals map[int]refusal
 	ledger   ledger
 	hooks    *hooks
+	buckets  *buckets
+	usage    string        // of the header x-business-use-case-usage
+	ids      atomic.Uint64 // ids made
 
 	mu      sync.Mutex
 	script  func(Call) Fault
-	seq     int    // calls taken
-	ids     uint64 // ids made
-	closing bool   // no request begins any more
+	seq     int             // calls taken
+	closing bool            // no request begins any more
+	release chan struct{}   // closed by Release
+	revoked map[string]bool // tokens that open nothing any more
+	health  map[domain.NumberID]Health
 
 	http     *http.Server
 	listener net.Listener
@@ -126,11 +149,15 @@ func New(cfg Config) (*Server, error) {
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.DiscardHandler)
 	}
+	cfg.Batch = min(max(cfg.Batch, 1), maxBatch)
 	refusals, err := loadRefusals()
 	if err != nil {
 		return nil, domain.Errorf(domain.Bug, err, "the error answers cannot be read")
 	}
-	s := &Server{cfg: cfg, refusals: refusals, hooks: newHooks(cfg)}
+	s := &Server{
+		cfg: cfg, refusals: refusals, hooks: newHooks(cfg), buckets: newBuckets(cfg.Pace), usage: usageOf(cfg.Account),
+		release: make(chan struct{}), revoked: map[string]bool{}, health: map[domain.NumberID]Health{},
+	}
 	s.http = &http.Server{Handler: s.routes(), ReadHeaderTimeout: headerTimeout, ErrorLog: slog.NewLogLogger(cfg.Log.Handler(), slog.LevelDebug)}
 	return s, nil
 }
@@ -142,6 +169,23 @@ func (s *Server) Script(script func(Call) Fault) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.script = script
+}
+
+// Release lets go of every call that hangs: each is answered as if nothing had
+// been wrong.
+func (s *Server) Release() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	close(s.release)
+	s.release = make(chan struct{})
+}
+
+// Revoke makes a token worthless: whoever shows it gets 190, until they show
+// another one.
+func (s *Server) Revoke(token string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.revoked[token] = true
 }
 
 // Start listens on addr ("" = a free port of 127.0.0.1) and serves until
@@ -164,7 +208,7 @@ func (s *Server) Start(addr string) error {
 	s.http.BaseContext = func(net.Listener) context.Context { return ctx }
 	s.hooks.start(ctx)
 	for _, o := range owed {
-		s.hooks.put(o.Number, []*delivery{{body: []byte(o.Body), due: o.Due, owed: o.ID, done: make(chan struct{})}}, func() {})
+		s.hooks.put([]*delivery{{number: o.Number, status: o.Status, value: []byte(o.Body), due: o.Due, owed: o.ID}}, func() {})
 	}
 	s.serving.Go(func() {
 		if err := s.http.Serve(l); !errors.Is(err, http.ErrServerClosed) {
@@ -219,6 +263,7 @@ func (s *Server) GivenUp() int {
 func (s *Server) routes() http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("POST /{version}/{number}/messages", s.send)
+	mux.HandleFunc("POST /{version}/{number}/marketing_messages", s.sendMarketing)
 	mux.HandleFunc("GET /{version}/{number}", s.number)
 	mux.HandleFunc("POST /_pretend/inbound", s.postInbound)
 	mux.HandleFunc("GET /_pretend/ledger", s.getLedger)
@@ -245,30 +290,45 @@ func (s *Server) counted(next http.Handler) http.Handler {
 
 var versionShape = regexp.MustCompile(`^v[0-9]{1,3}\.[0-9]{1,2}$`)
 
-// admit checks version, number and token, and answers the request itself when
-// one is wrong.
-func (s *Server) admit(w http.ResponseWriter, r *http.Request) (domain.NumberID, bool) {
+// admit judges version, number and token of a request; nil = it may go on.
+func (s *Server) admit(r *http.Request) (domain.NumberID, *problem) {
 	n := r.PathValue("number")
-	token, isBearer := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer ")
 	switch {
 	case !versionShape.MatchString(r.PathValue("version")):
-		s.writeRefusal(w, r, problem{code: invalidParameter, details: "The path must begin with a version such as v25.0."}, Fault{})
+		return "", &problem{code: invalidParameter, details: "The path must begin with a version such as v25.0."}
 	case !domain.ValidToken(n):
-		s.writeRefusal(w, r, problem{code: missingObject}, Fault{})
-	case !isBearer || token == "" || !s.cfg.Authorize(token, domain.NumberID(n)):
-		s.writeRefusal(w, r, problem{code: invalidToken}, Fault{})
-	default:
-		return domain.NumberID(n), true
+		return "", &problem{code: missingObject}
 	}
-	return "", false
+	token := tokenOf(r)
+	s.mu.Lock()
+	revoked := s.revoked[token]
+	s.mu.Unlock()
+	if token == "" || revoked || !s.cfg.Authorize(token, domain.NumberID(n)) {
+		return domain.NumberID(n), &problem{code: invalidToken}
+	}
+	return domain.NumberID(n), nil
 }
 
-// fresh returns 26 characters that this server never returned before and that
-// follow from the seed.
-func (s *Server) fresh(kind string) string {
-	s.mu.Lock()
-	s.ids++
-	n := s.ids
-	s.mu.Unlock()
-	return domain.Digest("pretend", kind, fmt.Sprint(s.cfg.Seed), fmt.Sprint(n))
+func tokenOf(r *http.Request) string {
+	token, isBearer := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer ")
+	if !isBearer {
+		return ""
+	}
+	return token
+}
+
+// fresh returns 24 letters and digits that this server never returned before
+// and that follow from the seed.
+func (s *Server) fresh() string {
+	const alphabet = "abcdefghijklmnopqrstuvwxyz234567"
+	source := rand.NewPCG(uint64(s.cfg.Seed), s.ids.Add(1))
+	var id [24]byte
+	for i := 0; i < len(id); i += 12 { // twelve letters of five bits each
+		bits := source.Uint64()
+		for j := range 12 {
+			id[i+j] = alphabet[bits&31]
+			bits >>= 5
+		}
+	}
+	return string(id[:])
 }
