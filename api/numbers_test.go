@@ -105,7 +105,7 @@ func TestPauseAndResume(t *testing.T) {
 		if r.StatusCode != 200 || strings.Count(r.body, `"status":"paused","pause_reason":"unpaid bill"`) != 1 {
 			t.Errorf("%s: %d %s", path, r.StatusCode, r.body)
 		}
-		if w.house.registry.Directory.Open("111111111111111") {
+		if w.house.registry.Directory.Open("111111111111111", false) {
 			t.Errorf("%s paused: messages may be sent", path)
 		}
 		send := w.do(t, ask{method: "POST", path: "/tenants/$A/send", key: w.a.APIKey, body: `{"to":"+` + canaryPhone + `","text":"x"}`})
@@ -115,7 +115,7 @@ func TestPauseAndResume(t *testing.T) {
 		if r := post(path+"/resume", `{"reason":"paid"}`); r.StatusCode != 200 || strings.Contains(r.body, "paused") {
 			t.Errorf("%s: %d %s", path, r.StatusCode, r.body)
 		}
-		if !w.house.registry.Directory.Open("111111111111111") {
+		if !w.house.registry.Directory.Open("111111111111111", false) {
 			t.Errorf("%s resumed: nothing may be sent", path)
 		}
 	}

@@ -15,6 +15,7 @@ import (
 
 // Config is what a [Dispatcher] needs. All fields but Policy are required.
 type Config struct {
+	Breaker   Breaker
 	Clock     domain.Clock
 	Facts     Facts
 	Gate      Gate
@@ -24,6 +25,7 @@ type Config struct {
 	Meter     domain.Meter
 	Policy    Policy
 	Provider  Provider
+	Settings  Settings
 	Tokens    Tokens
 	Work      Work
 	// HoldEvery is how often held work is reported as going on.

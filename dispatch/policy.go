@@ -7,6 +7,7 @@ import (
 	"github.com/sendlog/sendlog/dispatch/cloudapi"
 	"github.com/sendlog/sendlog/domain"
 	"github.com/sendlog/sendlog/domain/message"
+	"github.com/sendlog/sendlog/domain/tenant"
 )
 
 // Policy says how often and how patiently a message is tried. The zero value
@@ -52,9 +53,13 @@ func (p Policy) withDefaults() Policy {
 	return p
 }
 
-// rules is what the domain needs to know of it.
-func (p Policy) rules() message.Rules {
-	return message.Rules{MaxAttempts: p.MaxAttempts, UnknownWait: p.UnknownWait, Patience: p.Patience}
+// rules is what the domain needs to know of it, as a tenant has it.
+func (p Policy) rules(s tenant.Sending) message.Rules {
+	r := message.Rules{MaxAttempts: p.MaxAttempts, UnknownWait: p.UnknownWait, OnUnknown: s.OnUnknown, Patience: p.Patience}
+	if s.UnknownWait > 0 {
+		r.UnknownWait = s.UnknownWait
+	}
+	return r
 }
 
 // wait is how long to wait after refusal number n (1 or more) since the

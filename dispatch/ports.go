@@ -6,6 +6,7 @@ import (
 
 	"github.com/sendlog/sendlog/dispatch/cloudapi"
 	"github.com/sendlog/sendlog/domain"
+	"github.com/sendlog/sendlog/domain/tenant"
 )
 
 // Delivery is one event handed out as work. Exactly one of Done and Reject is
@@ -98,12 +99,25 @@ type Graveyard interface {
 	Bury(ctx context.Context, k domain.Key, id string, raw []byte, reason string) error
 }
 
-// Gate says whether messages of a number may be sent now. It answers from
-// memory.
+// Gate says whether messages of a number, or its template messages, may be sent
+// now. It answers from memory.
 type Gate interface {
-	Open(domain.NumberID) bool
+	Open(n domain.NumberID, template bool) bool
 	// Pass returns nil as soon as a number is open, or the context's error.
-	Pass(context.Context, domain.NumberID) error
+	Pass(ctx context.Context, n domain.NumberID, template bool) error
+}
+
+// Breaker keeps what Meta does not let be sent in its queue. What it records
+// closes the [Gate] of every process; the gate of this one is closed when it
+// returns. A repeat, and news older than what is recorded, change nothing.
+type Breaker interface {
+	Block(context.Context, tenant.BlockWish) error
+	Unblock(context.Context, tenant.UnblockWish) error
+}
+
+// Settings knows how tenants want their messages sent. It answers from memory.
+type Settings interface {
+	Sending(domain.TenantID) tenant.Sending
 }
 
 // Tokens opens the access token of a number.

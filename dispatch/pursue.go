@@ -105,7 +105,7 @@ func (p *pursuit) append(ctx context.Context, f domain.Fact) error {
 
 // step does the next thing the recorded facts ask for.
 func (p *pursuit) step() (done bool, err error) {
-	next := p.state.Next(p.d.Policy.rules(), p.d.Clock.Now())
+	next := p.state.Next(p.d.Policy.rules(p.d.Settings.Sending(p.key.Tenant)), p.d.Clock.Now())
 	if next.Do == message.Nothing {
 		return true, nil
 	}
@@ -117,10 +117,10 @@ func (p *pursuit) step() (done bool, err error) {
 	} else if err := p.d.Clock.Sleep(p.stop, next.NotBefore.Sub(p.d.Clock.Now())); err != nil {
 		return false, err
 	}
-	if next.Do == message.Attempt && !p.d.Gate.Open(p.key.Number) {
+	if next.Do == message.Attempt && !p.d.Gate.Open(p.key.Number, p.template()) {
 		// However long the pause was, what is due is decided after it: a status
 		// may have proven the attempt before.
-		return false, p.d.Gate.Pass(p.stop, p.key.Number)
+		return false, p.awaitGate()
 	}
 	switch next.Do {
 	case message.Doubt:
@@ -175,7 +175,7 @@ func (p *pursuit) attempt(next message.Step) error {
 	case <-p.stop.Done():
 		return p.stop.Err()
 	}
-	if !p.d.Gate.Open(p.key.Number) { // paused while others called
+	if !p.d.Gate.Open(p.key.Number, p.template()) { // paused while others called
 		return nil
 	}
 	if err := p.append(p.stop, &message.SendAttempted{Attempt: next.Attempt, After: next.After}); err != nil {
@@ -191,7 +191,8 @@ func (p *pursuit) attempt(next message.Step) error {
 		Message: domain.MessageID(p.key.ID), Attempt: next.Attempt,
 	})
 	p.d.Meter.Observe(domain.AttemptSeconds, p.d.Clock.Now().Sub(start).Seconds())
-	return p.conclude(next.Attempt, outcome)
+	halted := p.halt(start, outcome)
+	return errors.Join(p.conclude(next.Attempt, outcome), halted())
 }
 
 // conclude records an outcome we know. It does not let go before the log has
@@ -220,8 +221,8 @@ func (p *pursuit) outcome(n int, o cloudapi.Outcome) domain.Fact {
 			AcceptNames: message.AcceptNames{Wamid: o.Wamid, WaID: o.WaID}}
 	case cloudapi.Refused:
 		f := &message.SendRefused{Attempt: n, Code: o.Code, Class: string(o.Class), Reason: o.Reason,
-			Retry: o.Retry, TraceID: o.TraceID, Provider: message.Provider{Raw: o.Raw}}
-		if f.Retry {
+			Retry: o.Retry, Hold: o.Hold, TraceID: o.TraceID, Provider: message.Provider{Raw: o.Raw}}
+		if f.Retry || f.Hold {
 			f.Wait = p.d.Policy.wait(p.state.Budget, o)
 		}
 		return f
@@ -260,7 +261,7 @@ func (d *Dispatcher) abandon(stop, calls context.Context, j *job) error {
 		if err := p.load(stop); err != nil {
 			return err
 		}
-		next := p.state.Next(d.Policy.rules(), d.Clock.Now())
+		next := p.state.Next(d.Policy.rules(d.Settings.Sending(p.key.Tenant)), d.Clock.Now())
 		var err error
 		switch {
 		case next.Do == message.Nothing:

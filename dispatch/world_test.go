@@ -7,6 +7,7 @@ import (
 	"io"
 	"log/slog"
 	"os"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -17,6 +18,7 @@ import (
 	"github.com/sendlog/sendlog/domain"
 	"github.com/sendlog/sendlog/domain/logtest"
 	"github.com/sendlog/sendlog/domain/message"
+	"github.com/sendlog/sendlog/domain/tenant"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -35,13 +37,16 @@ type world struct {
 	graves   *graves
 	work     *lanes
 	gate     *gate
+	breaker  *breaker
+	sending  sending
 	d        *Dispatcher
 }
 
 // newWorld builds a world whose waits are short enough to happen and long
 // enough to be seen in the recorded facts.
 func newWorld(t *testing.T) *world {
-	w := &world{t: t, log: logtest.NewMemory(), provider: &scripted{}, graves: &graves{}, gate: newGate()}
+	w := &world{t: t, log: logtest.NewMemory(), provider: &scripted{}, graves: &graves{}, gate: newGate(), sending: sending{}}
+	w.breaker = &breaker{gate: w.gate}
 	w.provider.log = w.log
 	w.work = &lanes{log: w.log}
 	w.d = w.dispatcher()
@@ -50,10 +55,10 @@ func newWorld(t *testing.T) *world {
 
 func (w *world) dispatcher() *Dispatcher {
 	return New(Config{
-		Clock: domain.SystemClock{}, Facts: w.log, Gate: w.gate, Graveyard: w.graves, Log: w.log,
+		Breaker: w.breaker, Clock: domain.SystemClock{}, Facts: w.log, Gate: w.gate, Graveyard: w.graves, Log: w.log,
 		Logger: slog.New(slog.NewTextHandler(testWriter{}, nil)), Meter: domain.NoMeter{},
 		Policy:   Policy{FirstWait: time.Millisecond, MostWait: 4 * time.Millisecond, UnknownWait: 20 * time.Millisecond, Drain: 5 * time.Second},
-		Provider: w.provider, Tokens: tokens{}, Work: w.work, HoldEvery: time.Hour,
+		Provider: w.provider, Settings: w.sending, Tokens: tokens{}, Work: w.work, HoldEvery: time.Hour,
 	})
 }
 
@@ -85,13 +90,13 @@ func (g *gate) set(closed bool) {
 	g.moved = make(chan struct{})
 }
 
-func (g *gate) Open(domain.NumberID) bool {
+func (g *gate) Open(domain.NumberID, bool) bool {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	return !g.closed
 }
 
-func (g *gate) Pass(ctx context.Context, n domain.NumberID) error {
+func (g *gate) Pass(ctx context.Context, _ domain.NumberID, _ bool) error {
 	for {
 		g.mu.Lock()
 		closed, moved := g.closed, g.moved
@@ -107,6 +112,41 @@ func (g *gate) Pass(ctx context.Context, n domain.NumberID) error {
 		}
 	}
 }
+
+// breaker remembers what it was told, and closes the gate.
+type breaker struct {
+	gate *gate
+
+	mu     sync.Mutex
+	blocks []tenant.BlockWish
+	ends   []tenant.UnblockWish
+}
+
+func (b *breaker) Block(_ context.Context, c tenant.BlockWish) error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.blocks = append(b.blocks, c)
+	b.gate.set(true)
+	return nil
+}
+
+func (b *breaker) Unblock(_ context.Context, c tenant.UnblockWish) error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.ends = append(b.ends, c)
+	return nil
+}
+
+func (b *breaker) told() ([]tenant.BlockWish, []tenant.UnblockWish) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return slices.Clone(b.blocks), slices.Clone(b.ends)
+}
+
+// sending is how each tenant wants it.
+type sending map[domain.TenantID]tenant.Sending
+
+func (s sending) Sending(t domain.TenantID) tenant.Sending { return s[t] }
 
 type tokens struct{}
 

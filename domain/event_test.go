@@ -39,6 +39,10 @@ var facts = []func() domain.Fact{
 	func() domain.Fact { return &tenant.QuotaSet{} },
 	func() domain.Fact { return &tenant.Paused{} },
 	func() domain.Fact { return &tenant.Resumed{} },
+	func() domain.Fact { return &tenant.NumberBlocked{} },
+	func() domain.Fact { return &tenant.NumberUnblocked{} },
+	func() domain.Fact { return &tenant.SendingSet{} },
+	func() domain.Fact { return &tenant.NumberPaced{} },
 	func() domain.Fact { return &tenant.DataKeyRewrapped{} },
 }
 
@@ -200,7 +204,14 @@ func fill(t *rapid.T, v reflect.Value) {
 		v.SetBool(rapid.Bool().Draw(t, "bool"))
 	case reflect.Int, reflect.Int64:
 		v.SetInt(rapid.Int64().Draw(t, "int"))
-	case reflect.Slice: // of bytes
+	case reflect.Slice:
+		if v.Type().Elem().Kind() != reflect.Uint8 {
+			v.Set(reflect.MakeSlice(v.Type(), rapid.IntRange(1, 3).Draw(t, "length"), 3))
+			for i := range v.Len() {
+				fill(t, v.Index(i))
+			}
+			return
+		}
 		v.SetBytes(rapid.SliceOfN(rapid.Byte(), 1, 40).Draw(t, "bytes"))
 	default:
 		t.Fatalf("a fact has a field of kind %s: teach fill about it", v.Kind())

@@ -36,6 +36,11 @@ func entries() []domain.Fact {
 		&tenant.QuotaSet{PerSecond: 5, PerDay: 1000},
 		&tenant.Paused{Number: "2", Reason: "why"},
 		&tenant.Resumed{Number: "2", Reason: "because"},
+		&tenant.NumberBlocked{Numbers: []domain.NumberID{"1", "2"}, Block: tenant.Block{Cause: tenant.ByToken, Code: 190, Event: "PARTNER_REMOVED", Reason: "why",
+			Until: time.Date(2027, 1, 2, 3, 4, 5, 6, time.UTC), Told: time.Date(2026, 11, 3, 12, 0, 0, 8, time.UTC), Probe: true}},
+		&tenant.NumberUnblocked{Numbers: []domain.NumberID{"2"}, Causes: []tenant.Cause{tenant.ByToken}, Told: time.Date(2026, 11, 3, 12, 0, 0, 9, time.UTC), Reason: "because", Probed: true},
+		&tenant.SendingSet{OnUnknown: "park", UnknownWait: 5 * time.Minute},
+		&tenant.NumberPaced{Number: "2", PerSecond: 1000, Learnt: true},
 		&tenant.DataKeyRewrapped{DataKey: []byte("data keys"), KEK: "keyset-0000002a", Tokens: map[domain.NumberID][]byte{"1": []byte("a"), "2": []byte("b")}},
 	}
 }
@@ -83,7 +88,8 @@ func TestGoldenJournal(t *testing.T) {
 				t.Errorf("%s: %v", path, err)
 			}
 		}
-		if v, ok := d.Get("ten_a"); !ok || len(v.Numbers) != 2 || v.Quota.PerDay != 1000 || len(d.Keys("ten_a")) != 1 || d.KEK("ten_a") != "keyset-0000002a" {
+		if v, ok := d.Get("ten_a"); !ok || len(v.Numbers) != 2 || v.Quota.PerDay != 1000 || len(d.Keys("ten_a")) != 1 || v.Numbers[0].Status != tenant.Halted ||
+			v.Numbers[1].Status != tenant.Active || v.Numbers[1].PerSecond != 1000 || v.Sending.OnUnknown != "park" || d.KEK("ten_a") != "keyset-0000002a" {
 			t.Errorf("%s is folded to %+v", version, v)
 		}
 	}

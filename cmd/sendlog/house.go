@@ -264,10 +264,10 @@ func (h *house) openDispatch(context.Context) error {
 		policy.Patience = cloudapi.CallTimeout + 5*time.Second
 	}
 	d := dispatch.New(dispatch.Config{
-		Clock: h.clock, Facts: h.broker.Reader(), Gate: h.directory, Graveyard: h.broker.Dead(), Log: h.broker.Events(),
+		Breaker: h.registry, Clock: h.clock, Facts: h.broker.Reader(), Gate: h.directory, Graveyard: h.broker.Dead(), Log: h.broker.Events(),
 		Logger: h.log, Meter: h.meter, Policy: policy, HoldEvery: streams.HoldEvery,
 		Provider: &dispatch.Providers{Inbox: h.inbox, Logger: h.log, Meta: meta},
-		Tokens:   h.registry, Work: work{h.broker},
+		Settings: h.directory, Tokens: h.registry, Work: work{h.broker},
 	})
 	h.services.start("dispatch", d.Run)
 	return nil

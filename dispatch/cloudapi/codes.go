@@ -3,6 +3,8 @@ package cloudapi
 import (
 	"net/http"
 	"time"
+
+	"github.com/sendlog/sendlog/domain/tenant"
 )
 
 // Class says what a code means for the message and its queue (section 7.2).
@@ -19,7 +21,7 @@ const (
 	// Permanent: this message cannot be sent as it is.
 	Permanent Class = "permanent"
 	// Account: the tenant's account, number or token cannot send; its queue
-	// should wait until that is repaired.
+	// waits until that is repaired ([Row.Halt]).
 	Account Class = "account"
 )
 
@@ -44,7 +46,35 @@ type Row struct {
 	Grow    int           // factor on Wait for each further attempt; 0 = none
 	Fault   Culprit
 	Words   string // a sentence for the tenant, without personal data
+	Halt    Halt   // of class Account, and no other
+	Ends    bool   // of class Account: the message that met it is given up all the same
 }
+
+// Halt says what of an account stops its messages, and which.
+type Halt struct {
+	Cause   tenant.Cause
+	Account bool          // all numbers of the account; else the one alone
+	For     time.Duration // it passes by itself; 0: when it is mended
+}
+
+// Block returns the halt as a number's block, told at a time.
+func (h Halt) Block(code int, words string, told time.Time) tenant.Block {
+	b := tenant.Block{Cause: h.Cause, Code: code, Reason: words, Told: told.UTC()}
+	if h.For > 0 {
+		b.Until = b.Told.Add(h.For)
+	}
+	return b
+}
+
+// The halts of the table. Where a code does not say whether the number or its
+// account is meant, it is the number: another one finds out with one message.
+var (
+	haltToken     = Halt{Cause: tenant.ByToken}
+	haltAccess    = Halt{Cause: tenant.ByAccess}
+	haltNumber    = Halt{Cause: tenant.ByNumber}
+	haltAccount   = Halt{Cause: tenant.ByAccount, Account: true}
+	haltTemplates = Halt{Cause: tenant.ByTemplates}
+)
 
 // Lookup returns the row of a code. A code nobody listed is [Permanent]: it is
 // never repeated blindly (section 7.3, "any other").
@@ -87,7 +117,7 @@ var (
 	transient   = Row{Class: Retry, Wait: 10 * time.Second, Fault: ByMeta, Words: "WhatsApp could not take the message just now."}
 	uncertain   = Row{Class: Ambiguous, Fault: ByMeta, Words: "WhatsApp did not say whether it took the message."}
 	throttled   = Row{Class: Retry, Wait: 5 * time.Second, Fault: ByUs, Words: "WhatsApp is receiving too many requests."}
-	locked      = Row{Class: Account, Fault: ByTenant, Words: "WhatsApp does not let this account send; check the access token and its permissions."}
+	locked      = Row{Class: Account, Halt: haltToken, Fault: ByTenant, Words: "WhatsApp does not let this account send; check the access token and its permissions."}
 	unreachable = Row{Class: Retry, Wait: time.Second, Fault: ByMeta, Words: "WhatsApp could not be reached."}
 	unusable    = Row{Class: Permanent, Fault: ByUs, Words: "The message could not be put into a request to WhatsApp."}
 )
@@ -111,27 +141,30 @@ func byHTTP(status int, isTransient bool) Row {
 }
 
 // codes is every code of section 7.3, by number; a range stands after its own
-// members. Learnt from the list of 11 September 2026, classes ADMIN and USER
-// folded into Permanent: for the one message at hand that is what they are.
+// members. Learnt from the list of 11 September 2026; a row that was learnt
+// later says so. The classes ADMIN and USER are folded into Permanent: for the
+// one message at hand that is what they are. So is Defer where it is not
+// repeated: see each row. An answer and a failed status share the table; a
+// failed status is final for its message, whatever the class.
 // The number that HTTP gives each code is not here because it cannot be
 // relied on.
 var codes = []Row{
-	{Code: 0, Class: Account, Fault: ByTenant, Words: "The access token of this number cannot be used; connect the number again."},
+	{Code: 0, Class: Account, Halt: haltToken, Fault: ByTenant, Words: "The access token of this number cannot be used; connect the number again."},
 	{Code: 1, Class: Ambiguous, Fault: ByMeta, Words: "WhatsApp met an error and did not say whether it took the message."},
 	{Code: 2, Class: Ambiguous, Fault: ByMeta, Words: "WhatsApp is down or overloaded and did not say whether it took the message."},
-	{Code: 3, Class: Account, Fault: ByTenant, Words: "The app lacks a capability or permission to send for this account."},
+	{Code: 3, Class: Account, Halt: haltAccess, Fault: ByTenant, Words: "The app lacks a capability or permission to send for this account."},
 	{Code: 4, Class: Retry, Wait: time.Minute, Fault: ByUs, Words: "The app has made too many calls to WhatsApp."},
-	{Code: 10, Class: Account, Fault: ByTenant, Words: "The permission to send for this account was not granted, or was removed."},
-	{Code: 33, Class: Account, Fault: ByTenant, Words: "The phone number id does not exist, or the access token cannot see it."},
+	{Code: 10, Class: Account, Halt: haltAccess, Fault: ByTenant, Words: "The permission to send for this account was not granted, or was removed."},
+	{Code: 33, Class: Account, Halt: haltToken, Fault: ByTenant, Words: "The phone number id does not exist, or the access token cannot see it."},
 	{Code: 100, Class: Permanent, Fault: ByTenant, Words: "WhatsApp found an invalid parameter in the message; see the details of its answer."},
-	{Code: 100, Subcode: 33, Class: Account, Fault: ByTenant, Words: "The phone number id does not exist, or the access token cannot see it."},
-	{Code: 190, Class: Account, Fault: ByTenant, Words: "The access token has expired or is invalid; connect the number again."},
-	{Code: 190, Subcode: 458, Class: Account, Fault: ByTenant, Words: "The app was removed from this account; connect the number again."},
-	{Code: 190, Subcode: 460, Class: Account, Fault: ByTenant, Words: "The access token ended with a change of password; connect the number again."},
-	{Code: 190, Subcode: 463, Class: Account, Fault: ByTenant, Words: "The access token has expired; connect the number again."},
-	{Code: 190, Subcode: 467, Class: Account, Fault: ByTenant, Words: "The access token is invalid; connect the number again."},
-	{Code: 200, Last: 299, Class: Account, Fault: ByTenant, Words: "The access token lacks a permission needed to send for this account."},
-	{Code: 368, Class: Account, Fault: ByTenant, Words: "WhatsApp has blocked this account for a while for violating a policy."},
+	{Code: 100, Subcode: 33, Class: Account, Halt: haltToken, Fault: ByTenant, Words: "The phone number id does not exist, or the access token cannot see it."},
+	{Code: 190, Class: Account, Halt: haltToken, Fault: ByTenant, Words: "The access token has expired or is invalid; connect the number again."},
+	{Code: 190, Subcode: 458, Class: Account, Halt: haltToken, Fault: ByTenant, Words: "The app was removed from this account; connect the number again."},
+	{Code: 190, Subcode: 460, Class: Account, Halt: haltToken, Fault: ByTenant, Words: "The access token ended with a change of password; connect the number again."},
+	{Code: 190, Subcode: 463, Class: Account, Halt: haltToken, Fault: ByTenant, Words: "The access token has expired; connect the number again."},
+	{Code: 190, Subcode: 467, Class: Account, Halt: haltToken, Fault: ByTenant, Words: "The access token is invalid; connect the number again."},
+	{Code: 200, Last: 299, Class: Account, Halt: haltAccess, Fault: ByTenant, Words: "The access token lacks a permission needed to send for this account."},
+	{Code: 368, Class: Account, Halt: haltAccount, Fault: ByTenant, Words: "WhatsApp has blocked this account for a while for violating a policy."},
 	{Code: 613, Class: Retry, Wait: time.Minute, Fault: ByUs, Words: "Too many calls of this kind were made to WhatsApp."},
 	{Code: 1026, Class: Permanent, Fault: ByRecipient, Words: "The recipient's device cannot receive this message."},
 	{Code: 80007, Class: Retry, Wait: 5 * time.Minute, Fault: ByTenant, Words: "The WhatsApp business account has reached its rate limit."},
@@ -139,10 +172,10 @@ var codes = []Row{
 	{Code: 130429, Class: Retry, Wait: time.Second, Fault: ByTenant, Words: "This number sends faster than WhatsApp allows."},
 	{Code: 130472, Class: Defer, Wait: 24 * time.Hour, Fault: ByMeta, Words: "WhatsApp does not deliver marketing messages to this recipient, who is part of one of its experiments."},
 	{Code: 130497, Class: Permanent, Fault: ByTenant, Words: "This business may not write to people in the recipient's country."},
-	// 131000 as the error of a failed status is final for that wamid: one
-	// resend cannot double it (section 7.3). As an answer it proves nothing.
+	// As an answer it proves nothing. As the error of a failed status it is
+	// final: the message failed, and the tenant may send it anew (section 7.3).
 	{Code: 131000, Class: Ambiguous, Fault: ByMeta, Words: "Something went wrong at WhatsApp; it gave no reason."},
-	{Code: 131005, Class: Account, Fault: ByTenant, Words: "Access was denied: a permission was not granted, or was removed."},
+	{Code: 131005, Class: Account, Halt: haltAccess, Fault: ByTenant, Words: "Access was denied: a permission was not granted, or was removed."},
 	{Code: 131008, Class: Permanent, Fault: ByTenant, Words: "The message lacks a required parameter; see the details of WhatsApp's answer."},
 	{Code: 131009, Class: Permanent, Fault: ByTenant, Words: "A parameter of the message is not valid, such as the recipient or the target of a reaction."},
 	{Code: 131016, Class: Ambiguous, Fault: ByMeta, Words: "A service of WhatsApp was not available, and it did not say whether it took the message."},
@@ -150,19 +183,24 @@ var codes = []Row{
 	{Code: 131021, Class: Permanent, Fault: ByTenant, Words: "The recipient is the sending number itself."},
 	{Code: 131026, Class: Permanent, Fault: ByRecipient, Words: "The message cannot be delivered: the recipient may not use WhatsApp, may use an old version of it, or may not accept messages from this business."},
 	{Code: 131030, Class: Permanent, Fault: ByTenant, Words: "A test number may only write to recipients on its allow list; add the recipient there."},
-	{Code: 131031, Class: Account, Fault: ByTenant, Words: "The WhatsApp business account is locked."},
-	{Code: 131037, Class: Account, Fault: ByTenant, Words: "The display name of this number is not approved yet."},
+	{Code: 131031, Class: Account, Halt: haltAccount, Fault: ByTenant, Words: "The WhatsApp business account is locked."},
+	{Code: 131037, Class: Account, Halt: haltNumber, Fault: ByTenant, Words: "The display name of this number is not approved yet."},
 	{Code: 131041, Class: Permanent, Fault: ByTenant, Words: "WhatsApp does not know this group."},
-	{Code: 131042, Class: Account, Fault: ByTenant, Words: "There is a problem with the payment method of the WhatsApp business account."},
+	{Code: 131042, Class: Account, Halt: haltAccount, Fault: ByTenant, Words: "There is a problem with the payment method of the WhatsApp business account."},
 	// Calls only (section 7.3): no reason to hold back messages.
 	{Code: 131044, Class: Permanent, Fault: ByTenant, Words: "The WhatsApp business account has no valid payment method for calls."},
-	{Code: 131045, Class: Account, Fault: ByTenant, Words: "This number is not registered properly; register it again."},
+	{Code: 131045, Class: Account, Halt: haltNumber, Fault: ByTenant, Words: "This number is not registered properly; register it again."},
 	{Code: 131047, Class: Permanent, Fault: ByTenant, Words: "More than 24 hours have passed since the recipient last wrote; use a template message."},
-	{Code: 131048, Class: Account, Fault: ByTenant, Words: "WhatsApp restricts this number because earlier messages were blocked or reported as spam."},
+	// Section 7.3: stop marketing, do not retry. The message ends; the number's
+	// other templates wait for a person, because more of them make it worse.
+	// What Meta calls marketing cannot be told at this place, so all templates do.
+	{Code: 131048, Class: Account, Halt: haltTemplates, Ends: true, Fault: ByTenant, Words: "WhatsApp restricts this number because earlier messages were blocked or reported as spam. This message is not tried again; other templates of the number wait until it is resumed, replies leave."},
+	// Since 30 April 2026 accounts that keep repeating it are restricted.
 	{Code: 131049, Class: Defer, Wait: 24 * time.Hour, Fault: ByMeta, Words: "WhatsApp chose not to deliver this marketing message; do not send it again before a day has passed."},
 	{Code: 131050, Class: Permanent, Fault: ByRecipient, Words: "The recipient has stopped marketing messages from this business."},
 	{Code: 131051, Class: Permanent, Fault: ByTenant, Words: "WhatsApp does not support this type of message."},
 	{Code: 131052, Class: Permanent, Fault: ByMeta, Words: "The media the person sent could not be fetched; ask them to send it another way."},
+	// One more try might mend a download (section 7.3), but only free text tells.
 	{Code: 131053, Class: Permanent, Fault: ByTenant, Words: "The media of the message could not be used: check its type, its size and that its address can be fetched."},
 	{Code: 131055, Class: Permanent, Fault: ByTenant, Words: "WhatsApp does not allow this kind of message by this way."},
 	// Section 7.3: 4^X seconds, for this recipient only.
@@ -172,7 +210,7 @@ var codes = []Row{
 	{Code: 131060, Class: Permanent, Fault: ByMeta, Words: "WhatsApp could not show this incoming message."},
 	{Code: 131062, Class: Permanent, Fault: ByTenant, Words: "This message needs the recipient's phone number; a user id is not enough."},
 	{Code: 131063, Class: Permanent, Fault: ByTenant, Words: "Marketing templates are switched off for this account; use the Marketing Messages API."},
-	{Code: 131064, Class: Account, Fault: ByTenant, Words: "The account has reached a limit because templates were given a wrong category; templates wait until WhatsApp lifts it."},
+	{Code: 131064, Class: Account, Halt: Halt{Cause: tenant.ByTemplates, Account: true, For: 24 * time.Hour}, Fault: ByTenant, Words: "The account has reached a limit because templates were given a wrong category; templates wait for a day at a time until WhatsApp lifts it, replies leave."},
 	{Code: 131201, Class: Permanent, Fault: ByTenant, Words: "The request about the group was carried out in part only."},
 	{Code: 131202, Class: Permanent, Fault: ByTenant, Words: "The request about the group names somebody twice."},
 	{Code: 131204, Class: Permanent, Fault: ByTenant, Words: "The request about the group names too many people."},
@@ -196,18 +234,20 @@ var codes = []Row{
 	{Code: 132018, Class: Permanent, Fault: ByTenant, Words: "A parameter of the template message is not valid."},
 	{Code: 132021, Class: Permanent, Fault: ByTenant, Words: "The name chosen for the generated template is taken."},
 	{Code: 132068, Class: Permanent, Fault: ByTenant, Words: "The flow of this message is blocked."},
-	{Code: 132069, Class: Defer, Wait: time.Hour, Fault: ByTenant, Words: "The flow of this message is throttled to a few messages an hour."},
+	// Not repeated by itself: everything to that person would wait behind it
+	// for hours, and only ten an hour get through.
+	{Code: 132069, Class: Defer, Wait: time.Hour, Fault: ByTenant, Words: "The flow of this message is throttled to ten messages an hour; send it again after an hour."},
 	{Code: 133000, Class: Permanent, Fault: ByTenant, Words: "An earlier deregistration of this number failed; deregister it again."},
 	{Code: 133004, Class: Retry, Wait: 30 * time.Second, Fault: ByMeta, Words: "WhatsApp is not available for a moment."},
 	// 133005 and 133016 tell of a number that is not registered: nothing can
 	// leave it until an operator has acted.
-	{Code: 133005, Class: Account, Fault: ByTenant, Words: "The PIN of the number's two-step verification is wrong; do not guess it."},
-	{Code: 133006, Class: Account, Fault: ByTenant, Words: "This number must be verified again before it can be registered."},
+	{Code: 133005, Class: Account, Halt: haltNumber, Fault: ByTenant, Words: "The PIN of the number's two-step verification is wrong; do not guess it."},
+	{Code: 133006, Class: Account, Halt: haltNumber, Fault: ByTenant, Words: "This number must be verified again before it can be registered."},
 	{Code: 133008, Class: Permanent, Fault: ByTenant, Words: "The PIN was guessed too often; wait as long as WhatsApp's answer says."},
 	{Code: 133009, Class: Permanent, Fault: ByTenant, Words: "The PIN was entered too fast; wait as long as WhatsApp's answer says."},
-	{Code: 133010, Class: Account, Fault: ByTenant, Words: "This number is not registered with WhatsApp; register it first."},
-	{Code: 133015, Class: Permanent, Wait: 5 * time.Minute, Fault: ByTenant, Words: "This number was deleted a moment ago; register it again in five minutes."},
-	{Code: 133016, Class: Account, Wait: 72 * time.Hour, Fault: ByTenant, Words: "This number was registered and deregistered too often; it can be registered again after 72 hours."},
+	{Code: 133010, Class: Account, Halt: haltNumber, Fault: ByTenant, Words: "This number is not registered with WhatsApp; register it first."},
+	{Code: 133015, Class: Permanent, Fault: ByTenant, Words: "This number was deleted a moment ago; register it again in five minutes."},
+	{Code: 133016, Class: Account, Halt: haltNumber, Fault: ByTenant, Words: "This number was registered and deregistered too often; it can be registered again after 72 hours."},
 	// Payments only (section 7.3): no reason to hold back other messages.
 	{Code: 134011, Class: Permanent, Fault: ByTenant, Words: "The terms of WhatsApp payments have not been accepted."},
 	{Code: 134100, Class: Permanent, Fault: ByTenant, Words: "The Marketing Messages API takes marketing templates only."},

@@ -36,6 +36,8 @@ type Outcome struct {
 	Reason string        // refused and unknown: words for the tenant, from the code table
 	Retry  bool          // refused: another attempt may succeed
 	Wait   time.Duration // refused: not before this; 0 = the caller's own backoff
+	Hold   bool          // refused: the message waits until its account is mended
+	Halt   Halt          // refused: what of the account stops it; zero: nothing does
 
 	Detail  string          // unknown: "timeout", "connection lost", "cancelled", "http 502", "unreadable answer", "error 131000"
 	TraceID string          // Meta's handle for its support
@@ -63,7 +65,16 @@ func (o Outcome) LogValue() slog.Value { return slog.StringValue(o.String()) }
 
 // refused is a refusal that no answer of Meta stands behind.
 func refused(r Row, call Call) Outcome {
-	return Outcome{Kind: Refused, Class: r.Class, Reason: r.Words, Retry: r.Class == Retry, Wait: r.wait(call.Attempt)}
+	o := Outcome{Kind: Refused}
+	o.refuse(r, call)
+	return o
+}
+
+// refuse notes what a row says about a refusal.
+func (o *Outcome) refuse(r Row, call Call) {
+	o.Kind, o.Class, o.Reason = Refused, r.Class, r.Words
+	o.Retry, o.Wait = r.Class == Retry, r.wait(call.Attempt)
+	o.Halt, o.Hold = r.Halt, r.Class == Account && !r.Ends
 }
 
 func unknown(detail string) Outcome {
@@ -101,7 +112,7 @@ func conclude(status int, header http.Header, body []byte, call Call, read bool)
 		}
 		return o
 	}
-	o.Kind, o.Retry, o.Wait = Refused, row.Class == Retry, row.wait(call.Attempt)
+	o.refuse(row, call)
 	if told := waitTold(header); o.Retry && told > 0 {
 		o.Wait = told
 	}

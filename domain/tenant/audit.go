@@ -17,6 +17,7 @@ type Entry struct {
 
 	// What it is about; a field that does not apply is empty.
 	Number    domain.NumberID
+	Numbers   []domain.NumberID // of a block, or of its end
 	WABA      string
 	Simulated bool
 	KeyID     string
@@ -25,6 +26,10 @@ type Entry struct {
 	ExpiresAt time.Time
 	Reason    string
 	Quota     *Quota
+	Block     *Block
+	Causes    []Cause // of the blocks that ended
+	Sending   *Sending
+	PerSecond int
 }
 
 // Audit returns an event of the journal as an entry of the audit trail.
@@ -65,6 +70,23 @@ func Audit(e domain.Event) (Entry, error) {
 		var f Resumed
 		err = e.Decode(&f)
 		out.Number, out.Reason = f.Number, f.Reason
+	case TypeNumberBlocked:
+		var f NumberBlocked
+		err = e.Decode(&f)
+		out.Numbers, out.Reason, out.Block = f.Numbers, f.Reason, &f.Block
+	case TypeNumberUnblocked:
+		var f NumberUnblocked
+		err = e.Decode(&f)
+		out.Numbers, out.Reason, out.Causes = f.Numbers, f.Reason, f.Causes
+	case TypeSendingSet:
+		var f SendingSet
+		err = e.Decode(&f)
+		s := Sending(f)
+		out.Sending = &s
+	case TypeNumberPaced:
+		var f NumberPaced
+		err = e.Decode(&f)
+		out.Number, out.PerSecond = f.Number, f.PerSecond
 	case TypeDataKeyRewrapped: // its type says all that may be said
 	default:
 		return Entry{}, domain.Errorf(domain.Bug, nil, "the journal holds an event this build does not know: %s", e.Type)

@@ -66,6 +66,18 @@ func TestCommands(t *testing.T) {
 			return err
 		}
 	}
+	settings := func(unknown string, wait time.Duration) command {
+		return func(ctx context.Context, r *tenant.Registry, a domain.TenantID) error {
+			_, err := r.SetSending(ctx, a, tenant.Sending{OnUnknown: unknown, UnknownWait: wait}, "me")
+			return err
+		}
+	}
+	pace := func(number string, perSecond int, learnt bool) command {
+		return func(ctx context.Context, r *tenant.Registry, a domain.TenantID) error {
+			_, err := r.Pace(ctx, tenant.PaceWish{Tenant: a, Number: domain.NumberID(number), PerSecond: perSecond, Learnt: learnt, Actor: "me"})
+			return err
+		}
+	}
 	revokeFirst := func(ctx context.Context, r *tenant.Registry, a domain.TenantID) error {
 		return r.RevokeKey(ctx, a, r.Directory.Keys(a)[0].ID, "me")
 	}
@@ -126,6 +138,22 @@ func TestCommands(t *testing.T) {
 		"a resumption of a number":     {[]command{pause("1", "why")}, resume("1"), tenant.TypeResumed, ""},
 		"of what is not paused":        {[]command{pause("1", "why")}, resume(""), "", ""},
 		"a resumption of nobody":       {nil, stranger(resume("")), "", domain.Unknown},
+		"settings":                     {nil, settings("park", time.Minute), tenant.TypeSendingSet, ""},
+		"the same settings":            {[]command{settings("park", 0)}, settings("park", 0), "", ""},
+		"no settings after some":       {[]command{settings("park", 0)}, settings("", 0), tenant.TypeSendingSet, ""},
+		"an unknown policy":            {nil, settings("forget", 0), "", domain.Invalid},
+		"a wait too short":             {nil, settings("", time.Millisecond), "", domain.Invalid},
+		"a wait too long":              {nil, settings("", 25*time.Hour), "", domain.Invalid},
+		"settings of nobody":           {nil, stranger(settings("park", 0)), "", domain.Unknown},
+		"a pace":                       {nil, pace("1", 20, false), tenant.TypeNumberPaced, ""},
+		"a learnt pace":                {nil, pace("1", 1000, true), tenant.TypeNumberPaced, ""},
+		"a learnt pace that is known":  {nil, pace("1", 80, true), "", ""},
+		"the standard pace, set":       {nil, pace("1", 80, false), tenant.TypeNumberPaced, ""},
+		"a learnt pace after one set":  {[]command{pace("1", 20, false)}, pace("1", 1000, true), "", ""},
+		"a pace set after one learnt":  {[]command{pace("1", 20, true)}, pace("1", 20, false), tenant.TypeNumberPaced, ""},
+		"no pace":                      {nil, pace("1", 0, false), "", domain.Invalid},
+		"a pace beyond Meta's":         {nil, pace("1", 1001, false), "", domain.Invalid},
+		"a pace of another's number":   {nil, pace("2", 20, false), "", domain.Unknown},
 		"a data key that is current":   {nil, rewrap, "", ""},
 		"a data key of nobody":         {nil, stranger(rewrap), "", domain.Unknown},
 		"a number too many":            {slices.Repeat([]command{nil}, tenant.MaxNumbers-1), add("9999", "x"), "", domain.Taken},
@@ -187,7 +215,8 @@ func TestDirectoryOfALife(t *testing.T) {
 	must(r.Pause(ctx, tenant.PauseWish{Tenant: b, Reason: "gone"}))
 
 	want := tenant.View{ID: a, Name: "Ann's", Status: tenant.Active, CreatedAt: start, Quota: tenant.Quota{PerSecond: 3, PerDay: 9}, Numbers: []tenant.Number{
-		{ID: "1", WABA: "w1", Status: tenant.Active}, {ID: "3", WABA: "w3", Simulated: true, Status: tenant.Halted, Reason: "token"},
+		{ID: "1", WABA: "w1", Status: tenant.Active, PerSecond: 80},
+		{ID: "3", WABA: "w3", Simulated: true, Status: tenant.Halted, Reason: "token", Paused: true, PerSecond: 80},
 	}}
 	again := folded(t, j.events...)
 	for name, d := range map[string]*tenant.Directory{"live": r.Directory, "read anew": again} {
@@ -199,8 +228,8 @@ func TestDirectoryOfALife(t *testing.T) {
 			t.Errorf("%s: keys %+v", name, got)
 		}
 		for n, open := range map[domain.NumberID]bool{"1": true, "3": false, "2": false, "unknown": true} {
-			if d.Open(n) != open {
-				t.Errorf("%s: number %s open: %t", name, n, d.Open(n))
+			if d.Open(n, false) != open {
+				t.Errorf("%s: number %s open: %t", name, n, d.Open(n, false))
 			}
 		}
 		p, ok := d.Authenticate(issued.Key, start)
@@ -233,6 +262,9 @@ func TestDirectoryRefusesContradictions(t *testing.T) {
 		"a revocation of no key":  &tenant.KeyRevoked{KeyID: "x"},
 		"a pause of no number":    &tenant.Paused{Number: "9"},
 		"a resumption of nothing": &tenant.Resumed{Number: "9"},
+		"a block of no number":    &tenant.NumberBlocked{Numbers: []domain.NumberID{"1", "9"}},
+		"an end of no block":      &tenant.NumberUnblocked{Numbers: []domain.NumberID{"1", "9"}},
+		"a pace of no number":     &tenant.NumberPaced{Number: "9", PerSecond: 20},
 	} {
 		d := folded(t, registered(t, 1, "ten_a", tenant.Registered{Number: "1", KeyID: "mine", KeyHash: hash}))
 		id := domain.TenantID("ten_a")
@@ -264,7 +296,7 @@ func TestPass(t *testing.T) {
 	t.Parallel()
 	r, _ := newRegistry(t)
 	a := enrolled(t, r, "1")
-	if err := r.Directory.Pass(t.Context(), "1"); err != nil {
+	if err := r.Directory.Pass(t.Context(), "1", false); err != nil {
 		t.Fatal(err)
 	}
 	for _, number := range []domain.NumberID{"", "1"} {
@@ -273,7 +305,7 @@ func TestPass(t *testing.T) {
 		}
 	}
 	passed := make(chan error, 1)
-	go func() { passed <- r.Directory.Pass(t.Context(), "1") }()
+	go func() { passed <- r.Directory.Pass(t.Context(), "1", false) }()
 	for _, number := range []domain.NumberID{"", "1"} {
 		select {
 		case err := <-passed:
@@ -292,7 +324,7 @@ func TestPass(t *testing.T) {
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	if err := r.Directory.Pass(ctx, "1"); err == nil {
+	if err := r.Directory.Pass(ctx, "1", false); err == nil {
 		t.Error("an ended context passed a closed gate")
 	}
 }
@@ -502,6 +534,7 @@ func TestAuditKnowsEveryType(t *testing.T) {
 	for _, f := range []domain.Fact{
 		&tenant.Registered{Token: secret, DataKey: secret, KeyHash: string(secret)}, &tenant.NumberAdded{Token: secret}, &tenant.TokenSealed{Token: secret},
 		&tenant.KeyIssued{KeyHash: string(secret)}, &tenant.KeyRevoked{}, &tenant.QuotaSet{}, &tenant.Paused{}, &tenant.Resumed{},
+		&tenant.NumberBlocked{}, &tenant.NumberUnblocked{}, &tenant.SendingSet{}, &tenant.NumberPaced{},
 		&tenant.DataKeyRewrapped{DataKey: secret, Tokens: map[domain.NumberID][]byte{"1": secret}},
 	} {
 		e, err := domain.NewEvent(tenant.Key("ten_a"), start, "who", f)

@@ -16,12 +16,13 @@ type Directory struct {
 	mu       sync.RWMutex
 	position domain.Position
 	moved    chan struct{} // closed and replaced when position advances
-	gates    chan struct{} // closed and replaced when something is paused or resumed
+	gates    chan struct{} // closed and replaced when a pause or block changes
 	access   chan struct{} // closed and replaced when a key may reach less than before
 	tenants  map[domain.TenantID]*record
 	ids      []domain.TenantID // of tenants
 	sorted   bool              // ids are in order; List puts them so, when somebody asks
 	numbers  map[domain.NumberID]domain.TenantID
+	blocked  map[domain.NumberID]bool // numbers with a block
 	wabas    map[string]domain.TenantID
 	keys     map[string]apiKey
 	keks     map[string]*kekUse
@@ -42,6 +43,7 @@ func NewDirectory() *Directory {
 		sorted:  true,
 		tenants: map[domain.TenantID]*record{},
 		numbers: map[domain.NumberID]domain.TenantID{},
+		blocked: map[domain.NumberID]bool{},
 		wabas:   map[string]domain.TenantID{},
 		keys:    map[string]apiKey{},
 		keks:    map[string]*kekUse{},
@@ -117,10 +119,27 @@ func (d *Directory) Get(id domain.TenantID) (View, bool) {
 }
 
 func (r *record) view(id domain.TenantID) View {
-	v := View{ID: id, Name: r.name, Status: r.pause.status(), Reason: r.pause.reason, Quota: r.quota, CreatedAt: r.since,
+	v := View{ID: id, Name: r.name, Status: r.pause.status(), Reason: r.pause.reason, Quota: r.quota, Sending: r.sending, CreatedAt: r.since,
 		Numbers: make([]Number, len(r.numbers))}
-	for i, n := range r.numbers {
-		v.Numbers[i] = Number{ID: n.id, WABA: n.waba, Simulated: n.simulated, Status: n.pause.status(), Reason: n.pause.reason}
+	for i := range r.numbers {
+		v.Numbers[i] = r.numbers[i].view()
+	}
+	return v
+}
+
+func (n *number) view() Number {
+	v := Number{ID: n.id, WABA: n.waba, Simulated: n.simulated, Status: n.pause.status(), Reason: n.pause.reason, Paused: n.pause.on,
+		PerSecond: n.pace(), PaceSet: n.paceSet}
+	if n.trouble == nil || len(n.trouble.blocks) == 0 {
+		return v
+	}
+	v.Blocks = slices.Clone(n.trouble.blocks)
+	switch {
+	case n.pause.on:
+	case n.holds(false):
+		v.Status, v.Reason = Halted, v.Blocks[0].Reason
+	default:
+		v.Status, v.Reason = Restricted, v.Blocks[0].Reason
 	}
 	return v
 }
@@ -264,17 +283,18 @@ func (d *Directory) SealedToken(n domain.NumberID) (t domain.TenantID, sealed []
 	return t, d.tenants[t].number(n).token, true
 }
 
-// Open reports whether messages of a number may be sent now: neither it nor
-// its tenant is paused. A number nobody has is open; sending finds out.
-func (d *Directory) Open(n domain.NumberID) bool {
-	open, _ := d.gate(n)
+// Open reports whether messages of a number, or template messages, may be sent
+// now: neither it nor its tenant is paused, and nothing blocks it. A number
+// nobody has is open; sending finds out.
+func (d *Directory) Open(n domain.NumberID, template bool) bool {
+	open, _ := d.gate(n, template)
 	return open
 }
 
 // Pass returns nil as soon as a number is open, or the context's error.
-func (d *Directory) Pass(ctx context.Context, n domain.NumberID) error {
+func (d *Directory) Pass(ctx context.Context, n domain.NumberID, template bool) error {
 	for {
-		open, moved := d.gate(n)
+		open, moved := d.gate(n, template)
 		if open {
 			return nil
 		}
@@ -286,9 +306,13 @@ func (d *Directory) Pass(ctx context.Context, n domain.NumberID) error {
 	}
 }
 
-func (d *Directory) gate(n domain.NumberID) (open bool, moved <-chan struct{}) {
+func (d *Directory) gate(id domain.NumberID, template bool) (open bool, moved <-chan struct{}) {
 	d.mu.RLock()
 	defer d.mu.RUnlock()
-	r := d.tenants[d.numbers[n]]
-	return r == nil || !r.pause.on && !r.number(n).pause.on, d.gates
+	r := d.tenants[d.numbers[id]]
+	if r == nil {
+		return true, d.gates
+	}
+	n := r.number(id)
+	return !r.pause.on && !n.pause.on && !n.holds(template), d.gates
 }

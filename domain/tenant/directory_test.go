@@ -44,7 +44,7 @@ func TestDirectoryFolds(t *testing.T) {
 		registered(t, 2, "ten_b", tenant.Registered{Name: "Bob's", Number: "2", WABA: "w", DataKey: []byte("key b")}),
 	)
 	want := tenant.View{ID: "ten_a", Name: "Ann's", Status: tenant.Active, CreatedAt: start,
-		Numbers: []tenant.Number{{ID: "1", WABA: "w", Simulated: true, Status: tenant.Active}}}
+		Numbers: []tenant.Number{{ID: "1", WABA: "w", Simulated: true, Status: tenant.Active, PerSecond: 80}}}
 	if got, ok := d.Get("ten_a"); !ok || !reflect.DeepEqual(got, want) {
 		t.Errorf("tenant %+v", got)
 	}

@@ -68,10 +68,41 @@ type Paused struct {
 }
 
 // Resumed ends a pause of the same extent: a number stays paused while its
-// tenant is, and the other way round.
+// tenant is, and the other way round. It also ends every block of the number,
+// or of all the tenant's numbers: whoever resumes says that it is mended.
 type Resumed struct {
 	Number domain.NumberID `json:"number,omitempty"`
 	Reason string          `json:"reason,omitempty"`
+}
+
+// NumberBlocked says that Meta lets nothing be sent from numbers. Requests are
+// accepted and wait.
+type NumberBlocked struct {
+	Numbers []domain.NumberID `json:"numbers"`
+	Block
+}
+
+// NumberUnblocked says that blocks of numbers have ended.
+type NumberUnblocked struct {
+	Numbers []domain.NumberID `json:"numbers"`
+	Causes  []Cause           `json:"causes"`
+	Told    time.Time         `json:"told_at"` // blocks told later stay
+	Reason  string            `json:"reason"`
+	Probed  bool              `json:"probed,omitempty"` // a probe saw it
+}
+
+// SendingSet says how a tenant wants its messages sent. It takes the place of
+// the settings before it.
+type SendingSet struct {
+	OnUnknown   string        `json:"on_unknown,omitempty"`      // empty: as the house has it
+	UnknownWait time.Duration `json:"unknown_wait_ns,omitempty"` // 0: as the house has it
+}
+
+// NumberPaced says how fast a number may send.
+type NumberPaced struct {
+	Number    domain.NumberID `json:"number"`
+	PerSecond int             `json:"per_second"`
+	Learnt    bool            `json:"learnt,omitempty"` // from Meta
 }
 
 // DataKeyRewrapped says that a tenant seals under a fresh data key, kept
@@ -93,6 +124,10 @@ const (
 	TypeQuotaSet         = "QuotaSet"
 	TypePaused           = "TenantPaused"
 	TypeResumed          = "TenantResumed"
+	TypeNumberBlocked    = "NumberBlocked"
+	TypeNumberUnblocked  = "NumberUnblocked"
+	TypeSendingSet       = "SendingSet"
+	TypeNumberPaced      = "NumberPaced"
 	TypeDataKeyRewrapped = "DataKeyRewrapped"
 )
 
@@ -105,6 +140,10 @@ func (*KeyRevoked) EventType() string       { return TypeKeyRevoked }
 func (*QuotaSet) EventType() string         { return TypeQuotaSet }
 func (*Paused) EventType() string           { return TypePaused }
 func (*Resumed) EventType() string          { return TypeResumed }
+func (*NumberBlocked) EventType() string    { return TypeNumberBlocked }
+func (*NumberUnblocked) EventType() string  { return TypeNumberUnblocked }
+func (*SendingSet) EventType() string       { return TypeSendingSet }
+func (*NumberPaced) EventType() string      { return TypeNumberPaced }
 func (*DataKeyRewrapped) EventType() string { return TypeDataKeyRewrapped }
 
 // Personal implements [domain.Fact]: a tenant is a business, and its secrets
@@ -117,6 +156,10 @@ func (*KeyRevoked) Personal() any       { return nil }
 func (*QuotaSet) Personal() any         { return nil }
 func (*Paused) Personal() any           { return nil }
 func (*Resumed) Personal() any          { return nil }
+func (*NumberBlocked) Personal() any    { return nil }
+func (*NumberUnblocked) Personal() any  { return nil }
+func (*SendingSet) Personal() any       { return nil }
+func (*NumberPaced) Personal() any      { return nil }
 func (*DataKeyRewrapped) Personal() any { return nil }
 
 // words names each type of event in the journal's subjects.
@@ -129,6 +172,10 @@ var words = map[string]string{
 	TypeQuotaSet:         "quota_set",
 	TypePaused:           "paused",
 	TypeResumed:          "resumed",
+	TypeNumberBlocked:    "number_blocked",
+	TypeNumberUnblocked:  "number_unblocked",
+	TypeSendingSet:       "sending_set",
+	TypeNumberPaced:      "number_paced",
 	TypeDataKeyRewrapped: "data_key_rewrapped",
 }
 

@@ -15,6 +15,7 @@ type record struct {
 	dataKey []byte
 	kek     string // name of the master key that wraps dataKey; shared by all records under it
 	quota   Quota
+	sending Sending
 	pause   pause
 	numbers []number // in the order they came; most tenants have one
 	keys    []string // ids
@@ -26,9 +27,12 @@ type number struct {
 	token     []byte // sealed
 	simulated bool
 	pause     pause
+	trouble   *trouble // nil: it never had any
+	perSecond int      // 0: nobody said
+	paceSet   bool     // by an operator
 }
 
-// pause is a reason to send nothing, or none.
+// pause is an operator's reason to send nothing, or none.
 type pause struct {
 	on     bool
 	reason string
@@ -89,6 +93,8 @@ func (d *Directory) fold(e domain.Event) error {
 			return err
 		}
 		n.token, n.simulated = f.Token, f.Simulated
+		d.mend(n, e.At, func(b Block) bool { return b.Cause.mended() })
+		d.wakeGates()
 		d.narrow()
 	case TypeKeyIssued:
 		var f KeyIssued
@@ -124,7 +130,36 @@ func (d *Directory) fold(e domain.Event) error {
 		if err := e.Decode(&f); err != nil {
 			return err
 		}
+		for i := range r.numbers {
+			if n := &r.numbers[i]; n.id == f.Number || f.Number == "" {
+				d.mend(n, e.At, func(Block) bool { return true })
+			}
+		}
 		return d.setPause(e, r, f.Number, pause{})
+	case TypeNumberBlocked:
+		var f NumberBlocked
+		return d.changeBlocks(e, r, &f, &f.Numbers, func(n *number) { d.block(n, f.Block) })
+	case TypeNumberUnblocked:
+		var f NumberUnblocked
+		return d.changeBlocks(e, r, &f, &f.Numbers, func(n *number) {
+			d.mend(n, f.Told, f.ends)
+			if f.Probed {
+				n.trouble.probed = e.At
+			}
+		})
+	case TypeSendingSet:
+		var f SendingSet
+		if err := e.Decode(&f); err != nil {
+			return err
+		}
+		r.sending = Sending(f)
+	case TypeNumberPaced:
+		var f NumberPaced
+		n, err := decodeNumber(e, r, &f, &f.Number)
+		if err != nil {
+			return err
+		}
+		n.perSecond, n.paceSet = f.PerSecond, !f.Learnt
 	case TypeDataKeyRewrapped:
 		var f DataKeyRewrapped
 		if err := e.Decode(&f); err != nil {
@@ -218,7 +253,33 @@ func (d *Directory) setPause(e domain.Event, r *record, id domain.NumberID, p pa
 		target = &n.pause
 	}
 	*target = p
+	d.wakeGates()
+	return nil
+}
+
+// changeBlocks applies a change of blocks to each number it names, and wakes
+// who waits at their gates.
+func (d *Directory) changeBlocks(e domain.Event, r *record, f domain.Fact, named *[]domain.NumberID, change func(*number)) error {
+	if err := e.Decode(f); err != nil {
+		return err
+	}
+	var numbers []*number
+	for _, id := range *named {
+		n := r.number(id)
+		if n == nil {
+			return fmt.Errorf("fold tenants: %s at %d names a number the tenant does not have", e.Type, e.Position)
+		}
+		numbers = append(numbers, n)
+	}
+	for _, n := range numbers {
+		change(n)
+	}
+	d.wakeGates()
+	return nil
+}
+
+// wakeGates lets everybody who waits at a gate look again.
+func (d *Directory) wakeGates() {
 	close(d.gates)
 	d.gates = make(chan struct{})
-	return nil
 }

@@ -2,6 +2,7 @@ package tenant
 
 import (
 	"context"
+	"slices"
 	"strings"
 
 	"github.com/sendlog/sendlog/domain"
@@ -21,7 +22,9 @@ func (r *Registry) Pause(ctx context.Context, c PauseWish) (View, error) {
 	return r.setPause(ctx, c, true)
 }
 
-// Resume ends a pause. Resuming what is not paused changes nothing.
+// Resume ends a pause, and every block of the number, or of all numbers when
+// the tenant is resumed: the next message finds out whether Meta agrees.
+// Resuming what is neither paused nor blocked changes nothing.
 func (r *Registry) Resume(ctx context.Context, c PauseWish) (View, error) {
 	return r.setPause(ctx, c, false)
 }
@@ -34,13 +37,13 @@ func (r *Registry) setPause(ctx context.Context, c PauseWish, on bool) (View, er
 		return View{}, err
 	}
 	err := r.record(ctx, c.Tenant, c.Actor, func() (domain.Fact, error) {
-		status, reason, err := r.paused(c.Tenant, c.Number)
+		paused, blocked, reason, err := r.halted(c.Tenant, c.Number)
 		switch {
 		case err != nil:
 			return nil, err
-		case on && (status != Halted || reason != c.Reason):
+		case on && (!paused || reason != c.Reason):
 			return &Paused{Number: c.Number, Reason: c.Reason}, nil
-		case !on && status == Halted:
+		case !on && (paused || blocked):
 			return &Resumed{Number: c.Number, Reason: c.Reason}, nil
 		}
 		return nil, nil
@@ -51,15 +54,20 @@ func (r *Registry) setPause(ctx context.Context, c PauseWish, on bool) (View, er
 	return r.tenant(c.Tenant)
 }
 
-// paused returns the own status of a tenant, or of one of its numbers.
-func (r *Registry) paused(t domain.TenantID, n domain.NumberID) (status, reason string, err error) {
+// halted says whether a tenant, or one of its numbers, is paused by an operator
+// and why, and whether anything under it is blocked.
+func (r *Registry) halted(t domain.TenantID, n domain.NumberID) (paused, blocked bool, reason string, err error) {
 	v, err := r.tenant(t)
-	if err != nil || n == "" {
-		return v.Status, v.Reason, err
+	if err != nil {
+		return false, false, "", err
+	}
+	if n == "" {
+		blocked = slices.ContainsFunc(v.Numbers, func(n Number) bool { return len(n.Blocks) > 0 })
+		return v.Status == Halted, blocked, v.Reason, nil
 	}
 	if err := r.owned(t, n); err != nil {
-		return "", "", err
+		return false, false, "", err
 	}
 	number, _ := v.Number(n)
-	return number.Status, number.Reason, nil
+	return number.Paused, len(number.Blocks) > 0, number.Reason, nil
 }

@@ -75,7 +75,7 @@ func TestRegister(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := tenant.View{ID: w.Tenant.ID, Name: "Ann's", Status: tenant.Active, CreatedAt: start,
-		Numbers: []tenant.Number{{ID: c.Number, WABA: "w1", Status: tenant.Active}}}
+		Numbers: []tenant.Number{{ID: c.Number, WABA: "w1", Status: tenant.Active, PerSecond: 80}}}
 	if !reflect.DeepEqual(w.Tenant, want) {
 		t.Errorf("tenant %+v", w.Tenant)
 	}

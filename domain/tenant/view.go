@@ -10,6 +10,8 @@ import (
 const (
 	Active = "active"
 	Halted = "paused" // nothing is sent; requests are accepted and wait
+	// Restricted is a number whose template messages wait; all others leave.
+	Restricted = "restricted"
 )
 
 // View is one tenant as it is shown: no secret in it.
@@ -20,6 +22,7 @@ type View struct {
 	Reason    string // of the pause
 	Numbers   []Number
 	Quota     Quota
+	Sending   Sending
 	CreatedAt time.Time
 }
 
@@ -29,7 +32,11 @@ type Number struct {
 	WABA      string
 	Simulated bool
 	Status    string // its own: the tenant's pause is not in it
-	Reason    string
+	Reason    string // of the pause, or of the first block
+	Paused    bool   // by an operator
+	Blocks    []Block
+	PerSecond int  // messages it may send in a second
+	PaceSet   bool // by an operator
 }
 
 // Number returns one of the tenant's numbers.

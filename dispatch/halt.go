@@ -1,0 +1,50 @@
+package dispatch
+
+import (
+	"context"
+	"time"
+
+	"github.com/sendlog/sendlog/dispatch/cloudapi"
+	"github.com/sendlog/sendlog/domain/tenant"
+)
+
+// templateType is Meta's word for the messages a business begins with, which
+// may be restricted by themselves.
+const templateType = "template"
+
+func (p *pursuit) template() bool { return p.state.Request.Type == templateType }
+
+// awaitGate returns when the number is open, when the time of the message is
+// over, or when it is time to stop.
+func (p *pursuit) awaitGate() error {
+	ctx, cancel := context.WithCancel(p.stop)
+	defer cancel()
+	if over := p.state.Request.ExpiresAt; !over.IsZero() {
+		go func() {
+			defer cancel()
+			_ = p.d.Clock.Sleep(ctx, over.Sub(p.d.Clock.Now())) // either way the wait is over
+		}()
+	}
+	_ = p.d.Gate.Pass(ctx, p.key.Number, p.template()) // what is due now, the next step decides
+	return p.stop.Err()
+}
+
+// halt closes the gate of a number as soon as an answer says that its account
+// cannot send: at once, while the outcome is being recorded, because others of
+// the number would call meanwhile. The function it returns waits until the gate
+// is closed, and must be called before the message goes on.
+func (p *pursuit) halt(called time.Time, o cloudapi.Outcome) (halted func() error) {
+	if o.Halt.Cause == "" {
+		return func() error { return nil }
+	}
+	done := make(chan error, 1)
+	go func() {
+		done <- p.persist(p.calls, func() error {
+			return p.d.Breaker.Block(p.calls, tenant.BlockWish{
+				Tenant: p.key.Tenant, Number: p.key.Number, Account: o.Halt.Account,
+				Block: o.Halt.Block(o.Code, o.Reason, called), Actor: actor,
+			})
+		})
+	}()
+	return func() error { return <-done }
+}

@@ -1,0 +1,120 @@
+package tenant
+
+import (
+	"context"
+	"time"
+
+	"github.com/sendlog/sendlog/domain"
+	"github.com/sendlog/sendlog/domain/message"
+)
+
+// Limits of a tenant's settings.
+const (
+	MinUnknownWait = time.Second
+	MaxUnknownWait = 24 * time.Hour
+)
+
+// Sending is how a tenant wants its messages sent. The zero value of a field
+// means as the house has it; what a message asks for goes before it.
+type Sending struct {
+	OnUnknown   string        // [message.Resend] or [message.Park]
+	UnknownWait time.Duration // from [MinUnknownWait] to [MaxUnknownWait]
+}
+
+// SetSending records how a tenant wants its messages sent. It counts for what
+// is decided from then on, also about messages that wait.
+func (r *Registry) SetSending(ctx context.Context, t domain.TenantID, s Sending, actor string) (View, error) {
+	var f faults
+	if s.OnUnknown != "" && s.OnUnknown != message.Resend && s.OnUnknown != message.Park {
+		f.add("/on_unknown", "must be wait_then_resend or park")
+	}
+	if s.UnknownWait != 0 && (s.UnknownWait < MinUnknownWait || s.UnknownWait > MaxUnknownWait) {
+		f.add("/unknown_wait", "must be a duration from 1s to 24h, such as 90s")
+	}
+	if err := f.err("the settings cannot be kept as they are"); err != nil {
+		return View{}, err
+	}
+	err := r.record(ctx, t, actor, func() (domain.Fact, error) {
+		v, err := r.tenant(t)
+		if err != nil || v.Sending == s {
+			return nil, err
+		}
+		f := SendingSet(s)
+		return &f, nil
+	})
+	if err != nil {
+		return View{}, err
+	}
+	return r.tenant(t)
+}
+
+// Sending returns how a tenant wants its messages sent.
+func (d *Directory) Sending(t domain.TenantID) Sending {
+	d.mu.RLock()
+	defer d.mu.RUnlock()
+	if r := d.tenants[t]; r != nil {
+		return r.sending
+	}
+	return Sending{}
+}
+
+// The paces of a number, in messages per second (REFERENCE section 8).
+const (
+	StandardPace    = 80   // until Meta says otherwise
+	CoexistencePace = 20   // a number that a phone app uses as well
+	MaxPace         = 1000 // after Meta's upgrade
+)
+
+// PaceWish is the command, or the news, how fast a number may send.
+type PaceWish struct {
+	Tenant    domain.TenantID
+	Number    domain.NumberID
+	PerSecond int  // 1 to [MaxPace]
+	Learnt    bool // from Meta; what an operator has set stands against it
+	Actor     string
+}
+
+// Pace records how fast a number may send.
+func (r *Registry) Pace(ctx context.Context, c PaceWish) (View, error) {
+	var f faults
+	if c.PerSecond < 1 || c.PerSecond > MaxPace {
+		f.add("/per_second", "must be a number from 1 to 1000")
+	}
+	if err := f.err("the throughput cannot be kept as it is"); err != nil {
+		return View{}, err
+	}
+	err := r.record(ctx, c.Tenant, c.Actor, func() (domain.Fact, error) {
+		if err := r.owned(c.Tenant, c.Number); err != nil {
+			return nil, err
+		}
+		v, _ := r.Directory.Get(c.Tenant)
+		n, _ := v.Number(c.Number)
+		if n.PerSecond == c.PerSecond && (n.PaceSet || c.Learnt) || n.PaceSet && c.Learnt {
+			return nil, nil
+		}
+		return &NumberPaced{Number: c.Number, PerSecond: c.PerSecond, Learnt: c.Learnt}, nil
+	})
+	if err != nil {
+		return View{}, err
+	}
+	return r.tenant(c.Tenant)
+}
+
+// PerSecond returns how many messages a number may send in a second, as far as
+// it is known; [StandardPace] for a number nobody has.
+func (d *Directory) PerSecond(n domain.NumberID) int {
+	d.mu.RLock()
+	defer d.mu.RUnlock()
+	r := d.tenants[d.numbers[n]]
+	if r == nil {
+		return StandardPace
+	}
+	return r.number(n).pace()
+}
+
+func (n *number) pace() int {
+	if n.perSecond == 0 {
+		return StandardPace
+	}
+	return n.perSecond
+}
