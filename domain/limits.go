@@ -49,3 +49,9 @@ const (
 	// (REFERENCE section 3: at least 60 s).
 	UnknownWait = 60 * time.Second
 )
+
+// What follows an outcome that stays unknown, as a tenant or a message asks.
+const (
+	Resend = "wait_then_resend" // another attempt
+	Park   = "park"             // it is dead-lettered as it is, for a person to decide
+)

@@ -30,9 +30,9 @@ type Options struct {
 
 // Words of [Options].
 const (
-	Bulk   = "bulk"             // goes when nothing interactive of its number is waiting
-	Resend = "wait_then_resend" // an outcome that stays unknown is followed by another attempt
-	Park   = "park"             // ... is dead-lettered as it is, for a person to decide
+	Bulk   = "bulk" // goes when nothing interactive of its number is waiting
+	Resend = domain.Resend
+	Park   = domain.Park
 )
 
 // SendWords is the personal part of [SendRequested]. The key and the

@@ -5,7 +5,6 @@ import (
 	"time"
 
 	"github.com/sendlog/sendlog/domain"
-	"github.com/sendlog/sendlog/domain/message"
 )
 
 // Limits of a tenant's settings.
@@ -17,7 +16,7 @@ const (
 // Sending is how a tenant wants its messages sent. The zero value of a field
 // means as the house has it; what a message asks for goes before it.
 type Sending struct {
-	OnUnknown   string        // [message.Resend] or [message.Park]
+	OnUnknown   string        // [domain.Resend] or [domain.Park]
 	UnknownWait time.Duration // from [MinUnknownWait] to [MaxUnknownWait]
 }
 
@@ -25,7 +24,7 @@ type Sending struct {
 // is decided from then on, also about messages that wait.
 func (r *Registry) SetSending(ctx context.Context, t domain.TenantID, s Sending, actor string) (View, error) {
 	var f faults
-	if s.OnUnknown != "" && s.OnUnknown != message.Resend && s.OnUnknown != message.Park {
+	if s.OnUnknown != "" && s.OnUnknown != domain.Resend && s.OnUnknown != domain.Park {
 		f.add("/on_unknown", "must be wait_then_resend or park")
 	}
 	if s.UnknownWait != 0 && (s.UnknownWait < MinUnknownWait || s.UnknownWait > MaxUnknownWait) {
