@@ -343,6 +343,34 @@ func TestPurgeKeepsUnfinishedWork(t *testing.T) {
 	purge(t, b, a, 12)
 }
 
+// What a backlog covers stays hot although its lane is done with it, until the
+// backlog has moved past it.
+func TestPurgeKeepsBacklogs(t *testing.T) {
+	t.Parallel()
+	b := oneNode(t, streams.Interval)
+	events := sendMany(t, b, number, 20)
+	record(t, b, statuses(t, 0, 5)...)
+	l := opened(t, b, streams.Backlog{Tenant: tenantA, Number: number, From: events[5].Position})
+	finish(t, work(t, b, domain.Lane(number)).expect(t, events...)...)
+	waitFor(t, "the acknowledgements", func() bool { return floor(t, b, number) >= 20 })
+	a := archiver(t, b)
+	archive(t, a, 25)
+	purge(t, b, a, events[5].Position)
+	if got, _ := readBacklog(t, b, l, 100); len(got) != 15 || got[0].Event.ID != events[5].ID {
+		t.Errorf("%d are left to work", len(got))
+	}
+	var err error
+	l.From = events[10].Position
+	if l.Version, err = b.AdvanceBacklog(t.Context(), l); err != nil {
+		t.Fatal(err)
+	}
+	purge(t, b, a, events[10].Position)
+	if err := b.CloseBacklog(t.Context(), l); err != nil {
+		t.Fatal(err)
+	}
+	purge(t, b, a, 25)
+}
+
 func otherLane(n domain.NumberID) domain.NumberID {
 	for i := range 100 {
 		if o := domain.NumberID(fmt.Sprint(i)); domain.Lane(o) != domain.Lane(n) {

@@ -131,8 +131,8 @@ func (env envelope) event(k domain.Key, seq uint64, personal []byte) domain.Even
 	}
 }
 
-// message builds the publish of an event.
-func message(subject string, e domain.Event, data []byte) *nats.Msg {
+// publication builds the publish of an event.
+func publication(subject string, e domain.Event, data []byte) *nats.Msg {
 	m := &nats.Msg{Subject: subject, Data: data, Header: nats.Header{}}
 	m.Header.Set(jetstream.MsgIDHeader, string(e.ID))
 	if e.Trace != "" {

@@ -13,6 +13,7 @@ func (b *Broker) JetStream() jetstream.JetStream { return b.reader.JetStream }
 // Limits that tests count against.
 const (
 	ArchivePart     = archivePart
+	BacklogLook     = backlogLook
 	LiveBuffer      = liveBuffer
 	QuarantineChunk = quarantineChunk
 )

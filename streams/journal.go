@@ -33,7 +33,7 @@ func (j *Journal) Append(ctx context.Context, e domain.Event, after domain.Posit
 	if err != nil {
 		return 0, err
 	}
-	m := message(tenantSubject(e.Key.Tenant, e.Key.ID), e, data)
+	m := publication(tenantSubject(e.Key.Tenant, e.Key.ID), e, data)
 	m.Header.Set(jetstream.ExpectedLastSeqHeader, strconv.FormatUint(uint64(after), 10))
 	seq, err := j.b.settle(ctx, streamTenants, publish{js: j.b.js[0], msg: m, meter: j.b.meter})
 	if errors.Is(err, domain.ErrConflict) {

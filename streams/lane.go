@@ -32,13 +32,28 @@ type Delivery struct {
 }
 
 // Done says that nothing is left to do about the event.
-func (d Delivery) Done() error { return d.msg.Ack() }
+func (d Delivery) Done() error {
+	if d.msg == nil { // read from a backlog, which has its own memory
+		return nil
+	}
+	return d.msg.Ack()
+}
 
 // Hold says that the work goes on.
-func (d Delivery) Hold() error { return d.msg.InProgress() }
+func (d Delivery) Hold() error {
+	if d.msg == nil {
+		return nil
+	}
+	return d.msg.InProgress()
+}
 
 // Reject says that it will never be done and why; it is not handed out again.
-func (d Delivery) Reject(reason string) error { return d.msg.TermWithReason(reason) }
+func (d Delivery) Reject(reason string) error {
+	if d.msg == nil {
+		return nil
+	}
+	return d.msg.TermWithReason(reason)
+}
 
 // HoldEvery is how often a holder must call Hold.
 const HoldEvery = laneAckWait / 3
@@ -75,7 +90,7 @@ func (b *Broker) Lane(ctx context.Context, lane int, fn func(Delivery)) error {
 			b.log.Warn("streams: lane", "lane", lane, "error", err.Error())
 		}
 		if ok {
-			fn(b.delivery(m))
+			fn(b.handed(m))
 		}
 	}
 	consuming, err := cons.Consume(take,
@@ -145,21 +160,45 @@ func (t *tenure) admits(m jetstream.Msg) (bool, error) {
 	return true, nil
 }
 
-func (b *Broker) delivery(m jetstream.Msg) Delivery {
-	d := Delivery{msg: m, Raw: m.Data(), Deliveries: 1}
-	var seq uint64
+// handed is a delivery of the lane's consumer.
+func (b *Broker) handed(m jetstream.Msg) Delivery {
+	r, deliveries := record{subject: m.Subject(), header: m.Headers(), data: m.Data()}, 1
 	if meta, err := m.Metadata(); err == nil {
-		seq, d.Deliveries = meta.Sequence.Stream, int(meta.NumDelivered)
+		r.position, deliveries = meta.Sequence.Stream, int(meta.NumDelivered)
 	}
-	if d.Event, d.Err = b.codec.decode(m.Subject(), seq, m.Data()); d.Err != nil {
-		d.Event = domain.Event{Position: domain.Position(seq)}
-		if _, kind, tenant, id, err := parseSubject(m.Subject()); err == nil {
-			var env envelope // as far as it can be read: the number completes the key
-			_ = json.Unmarshal(m.Data(), &env)
-			d.Event.Key = domain.Key{Kind: kind, Tenant: tenant, Number: env.Number, ID: id}
-		}
-	}
+	d := b.delivery(r)
+	d.Deliveries, d.msg = deliveries, m
 	return d
+}
+
+// delivery reads an event that is to be worked. Whatever lies there, the lane
+// must be able to go on without it: bytes that make the decoder panic are
+// unreadable like others.
+func (b *Broker) delivery(r record) (d Delivery) {
+	d = Delivery{Raw: r.data, Deliveries: 1}
+	defer func() {
+		if p := recover(); p != nil {
+			d.Err = fmt.Errorf("%w: the decoder panicked", errUndecodable) // what it says may be personal
+		}
+		if d.Err != nil {
+			d.Event = r.label()
+		}
+	}()
+	d.Event, d.Err = b.codec.decode(r.subject, r.position, r.data)
+	return d
+}
+
+// label is what can be said of an event that cannot be read: key and position.
+func (r record) label() domain.Event {
+	e := domain.Event{Position: domain.Position(r.position)}
+	if _, kind, tenant, id, err := parseSubject(r.subject); err == nil {
+		var env struct { // the number completes the key
+			Number domain.NumberID `json:"number"`
+		}
+		_ = json.Unmarshal(r.data, &env)
+		e.Key = domain.Key{Kind: kind, Tenant: tenant, Number: env.Number, ID: id}
+	}
+	return e
 }
 
 // LaneState is what an operator sees of one lane.

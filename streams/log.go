@@ -36,7 +36,7 @@ func (l *Log) Append(ctx context.Context, e domain.Event, x domain.Expect) (doma
 		return 0, err
 	}
 	start := time.Now()
-	m := message(subject, e, data)
+	m := publication(subject, e, data)
 	if last, ok := x.Sequence(); ok {
 		m.Header.Set(jetstream.ExpectedLastSubjSeqHeader, strconv.FormatUint(uint64(last), 10))
 		if last == 0 {
@@ -132,7 +132,7 @@ func (l *Log) Record(ctx context.Context, events []domain.Event) error {
 			return err
 		}
 		// One connection for all, so that they are stored in this order.
-		if futures[i], err = l.b.recorder.PublishMsgAsync(message(subject, e, data), expectation(e)...); err != nil {
+		if futures[i], err = l.b.recorder.PublishMsgAsync(publication(subject, e, data), expectation(e)...); err != nil {
 			return unavailable(err)
 		}
 	}

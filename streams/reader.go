@@ -1,6 +1,7 @@
 package streams
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -63,6 +64,7 @@ type Cursor struct {
 	whole bool                      // unfiltered: every position must follow the one before
 	left  string                    // the stream that did not hold what follows last
 	stay  bool                      // it reads this one place only
+	ahead int                       // events to ask the server for at once; 0: readAhead
 	err   error                     // ends the cursor; what came before it is returned first
 }
 
@@ -115,7 +117,7 @@ func (c *Cursor) enter(ctx context.Context, p place, subject string) error {
 	if err != nil {
 		return unreadable(fmt.Errorf("open %s after %d: %w", p.stream, p.after, err))
 	}
-	msgs, err := consumer.Messages(jetstream.PullMaxMessages(readAhead))
+	msgs, err := consumer.Messages(jetstream.PullMaxMessages(cmp.Or(c.ahead, readAhead)))
 	if err != nil {
 		return unreadable(fmt.Errorf("read %s after %d: %w", p.stream, p.after, err))
 	}

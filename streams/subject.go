@@ -14,6 +14,7 @@ import (
 //	tenant.<tenant>.<event>         the journal of tenants
 //	quarantine.<reason>[.part]      payloads that belong to nobody, and parts of large ones
 //	dlq.<kind>.<tenant>.<id>        copies of dead-lettered work
+//	spill.<pp>.<number>             that a number has a backlog, and from where on
 //	arc.<month>.<pp>.<kind>.<tenant>  the archived copy of a fact; few subjects, so the id is in a header
 //	live.<tenant>.<kind…>.<id>      announcements, not stored
 //	presence.<role>                 processes telling each other that they are there, not stored
@@ -65,6 +66,27 @@ var storedKinds = map[domain.Kind]bool{
 }
 
 func laneSubject(lane int) string { return fmt.Sprintf("evt.%02d.%s.>", lane, domain.KindMessage) }
+
+// tenantMessages is what messages of a tenant's numbers in one lane match.
+func tenantMessages(lane int, t domain.TenantID) string {
+	return fmt.Sprintf("evt.%02d.%s.%s.>", lane, domain.KindMessage, t)
+}
+
+// spillAll is what the records of all backlogs match.
+const spillAll = "spill.>"
+
+func spillSubject(n domain.NumberID) string { return fmt.Sprintf("spill.%02d.%s", domain.Lane(n), n) }
+
+func spillLane(lane int) string { return fmt.Sprintf("spill.%02d.*", lane) }
+
+// parseSpill is the inverse of spillSubject.
+func parseSpill(s string) (domain.NumberID, error) {
+	n := domain.NumberID(s[strings.LastIndexByte(s, '.')+1:])
+	if s != spillSubject(n) {
+		return "", fmt.Errorf("subject %q is not of a backlog", s)
+	}
+	return n, nil
+}
 
 func tenantSubject(t domain.TenantID, event string) string {
 	return fmt.Sprintf("tenant.%s.%s", t, event)

@@ -17,6 +17,7 @@ const (
 	streamTenants    = "TENANTS"
 	streamQuarantine = "QUARANTINE"
 	streamDead       = "DLQ"
+	streamSpill      = "SPILL"
 )
 
 const (
@@ -69,7 +70,10 @@ func streamConfigs(replicas int) []jetstream.StreamConfig {
 	dead := base(streamDead, "dlq.>")
 	dead.MaxAge = deadAge
 	dead.Discard = jetstream.DiscardOld
-	return []jetstream.StreamConfig{events, tenants, quarantine, dead}
+	spill := base(streamSpill, spillAll)
+	spill.MaxMsgsPerSubject = 1
+	spill.Discard = jetstream.DiscardOld
+	return []jetstream.StreamConfig{events, tenants, quarantine, dead, spill}
 }
 
 // archiveConfig is an archive stream whose first event has a position. Nothing

@@ -97,7 +97,13 @@ func (b *Broker) aged(ctx context.Context, first, most uint64, before time.Time)
 }
 
 // finished returns the last position up to most that no lane needs: below the
-// ack floor of every lane that has anything left.
+// ack floor of every lane that has anything left, and before every backlog.
+//
+// The floors are read first. A request is acknowledged without being finished
+// only after its backlog was recorded; so whatever a floor passed over either
+// is finished, or its backlog is there when it is looked for afterwards: a
+// backlog moves and closes only past what is finished. One that is opened later
+// begins with a request that was not acknowledged yet, above the floor.
 func (b *Broker) finished(ctx context.Context, most uint64) (uint64, error) {
 	for lane := range domain.Lanes {
 		name := laneConsumer(lane).Durable
@@ -120,6 +126,13 @@ func (b *Broker) finished(ctx context.Context, most uint64) (uint64, error) {
 		case m.Sequence > floor:
 			most = min(most, floor)
 		}
+	}
+	backlogs, err := b.openBacklogs(ctx, spillAll)
+	if err != nil {
+		return 0, err
+	}
+	for _, l := range backlogs {
+		most = min(most, uint64(max(l.From, 1))-1)
 	}
 	return most, nil
 }

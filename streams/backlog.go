@@ -1,0 +1,242 @@
+package streams
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strconv"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/sendlog/sendlog/domain"
+	"github.com/sendlog/sendlog/domain/message"
+)
+
+// Backlog says that a number has more waiting than the owner of its lane keeps
+// in memory: whatever was requested of it from a position on, or will be, is
+// unfinished unless the message's own events say otherwise. While it is open
+// the hot log keeps all that, so the lane's consumer need not: the owner may
+// acknowledge what the backlog covers and read it when its turn comes
+// (ADR 0010).
+//
+// It belongs to whoever wrote it last. An owner acknowledges what it covers
+// right after a successful OpenBacklog or AdvanceBacklog: that is the proof that
+// nobody has taken the lane over, and closed the backlog, meanwhile.
+type Backlog struct {
+	Tenant domain.TenantID
+	Number domain.NumberID
+	From   domain.Position
+	// Version of the record as its owner knows it, changed by every write; 0:
+	// there is none.
+	Version uint64
+}
+
+// cover is the record of a backlog in the SPILL stream, under its number.
+type cover struct {
+	Tenant domain.TenantID `json:"tenant"`
+	From   domain.Position `json:"from"`
+}
+
+// backlogLook bounds what one ReadBacklog looks at (events).
+const backlogLook = 2000
+
+// Backlogs returns the open backlogs of a lane and makes them the caller's, who
+// has just begun to own the lane: a former owner can neither move nor close
+// them any more.
+func (b *Broker) Backlogs(ctx context.Context, lane int) ([]Backlog, error) {
+	for {
+		open, err := b.openBacklogs(ctx, spillLane(lane))
+		for i := 0; i < len(open) && err == nil; i++ {
+			open[i].Version, err = b.cover(ctx, open[i])
+		}
+		if errors.Is(err, domain.ErrConflict) { // the former owner was faster: its last word counts
+			continue
+		}
+		return open, err
+	}
+}
+
+// OpenBacklog records a new backlog, as durably as an append, and returns its
+// version. It returns [domain.ErrConflict] when the number has one: then
+// somebody else owns the lane.
+func (b *Broker) OpenBacklog(ctx context.Context, l Backlog) (version uint64, err error) {
+	l.Version = 0
+	if version, err = b.cover(ctx, l); err != nil {
+		return 0, err
+	}
+	return version, b.sync(ctx, streamSpill)
+}
+
+// AdvanceBacklog records a new From, before which everything is finished, and
+// returns the new version. A power cut may undo it: what is finished is looked
+// at once more then. It returns [domain.ErrConflict] when the version is not the
+// newest: somebody else owns the lane by now.
+func (b *Broker) AdvanceBacklog(ctx context.Context, l Backlog) (version uint64, err error) {
+	return b.cover(ctx, l)
+}
+
+// CloseBacklog records that nothing of a backlog is left. It returns
+// [domain.ErrConflict], and leaves it open, when the version is not the newest.
+func (b *Broker) CloseBacklog(ctx context.Context, l Backlog) error {
+	s, err := b.reader.Stream(ctx, streamSpill)
+	if err != nil {
+		return unavailable(fmt.Errorf("close a backlog: %w", err))
+	}
+	if err = s.DeleteMsg(ctx, l.Version); err == nil {
+		return nil
+	}
+	// The server says no more than that it failed.
+	last, look := s.GetLastMsgForSubject(ctx, spillSubject(l.Number))
+	switch {
+	case notFound(look):
+		return nil // an earlier try of this very call closed it
+	case look == nil && last.Sequence != l.Version:
+		return domain.ErrConflict
+	}
+	return unavailable(fmt.Errorf("close a backlog: %w", err))
+}
+
+// cover writes the record of a backlog over the one its owner knows, and
+// returns its version.
+func (b *Broker) cover(ctx context.Context, l Backlog) (uint64, error) {
+	if !domain.ValidToken(string(l.Tenant)) || !domain.ValidToken(string(l.Number)) {
+		return 0, domain.Errorf(domain.Bug, nil, "a backlog does not fit a subject")
+	}
+	data, err := json.Marshal(cover{Tenant: l.Tenant, From: l.From})
+	if err != nil {
+		return 0, fmt.Errorf("encode a backlog: %w", err)
+	}
+	m := &nats.Msg{Subject: spillSubject(l.Number), Data: data, Header: nats.Header{}}
+	m.Header.Set(jetstream.MsgIDHeader, domain.NewUUID())
+	m.Header.Set(jetstream.ExpectedStreamHeader, streamSpill)
+	m.Header.Set(jetstream.ExpectedLastSubjSeqHeader, strconv.FormatUint(l.Version, 10))
+	seq, err := publish{js: b.publisher(l.Number), msg: m, meter: b.meter}.settle(ctx)
+	if !errors.Is(err, domain.ErrConflict) {
+		return seq, err
+	}
+	// An earlier try of this very write may be what stands in its way.
+	s, err := b.reader.Stream(ctx, streamSpill)
+	if err != nil {
+		return 0, unreadable(fmt.Errorf("look at a backlog: %w", err))
+	}
+	last, err := s.GetLastMsgForSubject(ctx, m.Subject)
+	switch {
+	case err != nil && !notFound(err):
+		return 0, unreadable(fmt.Errorf("look at a backlog: %w", err))
+	case err != nil || last.Header.Get(jetstream.MsgIDHeader) != m.Header.Get(jetstream.MsgIDHeader):
+		return 0, domain.ErrConflict
+	}
+	return last.Sequence, nil
+}
+
+// openBacklogs returns the backlogs whose records match. One that is moved
+// meanwhile is written anew behind the others, so none is missed; its newest
+// record counts.
+func (b *Broker) openBacklogs(ctx context.Context, subject string) ([]Backlog, error) {
+	s, err := b.reader.Stream(ctx, streamSpill)
+	if err != nil {
+		return nil, unreadable(fmt.Errorf("look for backlogs: %w", err))
+	}
+	var open []Backlog
+	known := map[domain.NumberID]int{}
+	for seq := uint64(1); ; {
+		m, err := s.GetMsg(ctx, seq, jetstream.WithGetMsgSubject(subject))
+		if notFound(err) {
+			return open, nil
+		}
+		if err != nil {
+			return nil, unreadable(fmt.Errorf("look for backlogs: %w", err))
+		}
+		seq = m.Sequence + 1
+		number, err := parseSpill(m.Subject)
+		var c cover
+		if err == nil {
+			err = json.Unmarshal(m.Data, &c)
+		}
+		if err != nil { // guessing would lose messages
+			return nil, domain.Errorf(domain.Bug, err, "the record of a backlog cannot be read")
+		}
+		l := Backlog{Tenant: c.Tenant, Number: number, From: c.From, Version: m.Sequence}
+		if i, again := known[number]; again {
+			open[i] = l
+			continue
+		}
+		known[number] = len(open)
+		open = append(open, l)
+	}
+}
+
+// ReadBacklog returns at most so many requests and redrives of a backlog at or
+// after its From, in order, and the position from which to go on. It looks at no
+// more than 2000 events, so it may return none although there are more; end
+// says that it has looked at everything that was recorded before the call. An
+// event of this number that a lane hands out later was looked at exactly if it
+// is before next.
+//
+// A delivery that cannot be read carries an error, as in [Broker.Lane]; its
+// Done, Hold and Reject do nothing, because the backlog remembers it. Events
+// whose number cannot be told are left out: the lane has handed them out, to be
+// rejected.
+func (b *Broker) ReadBacklog(ctx context.Context, l Backlog, most int) (requests []Delivery, next domain.Position, end bool, err error) {
+	ctx, cancel := context.WithTimeout(ctx, domain.AppendTimeout)
+	defer cancel()
+	next = max(l.From, 1)
+	h, err := b.hot(ctx)
+	if err != nil {
+		return nil, next, false, err
+	}
+	if h.first > uint64(next) {
+		return nil, next, false, hole(fmt.Sprintf("a backlog goes on at %d and %s begins at %d; restore it from a replica or a backup", next, streamEvents, h.first))
+	}
+	subject := tenantMessages(domain.Lane(l.Number), l.Tenant)
+	last, err := b.events.GetLastMsgForSubject(ctx, subject)
+	switch {
+	case notFound(err), err == nil && last.Sequence < uint64(next):
+		return nil, max(next, domain.Position(h.last)+1), true, nil
+	case err != nil:
+		return nil, next, false, unreadable(fmt.Errorf("read a backlog: %w", err))
+	}
+	c := &Cursor{b: b, ahead: min(most, backlogLook)}
+	if err := c.enter(ctx, place{stream: streamEvents, after: uint64(next) - 1, until: last.Sequence}, subject); err != nil {
+		return nil, next, false, err
+	}
+	defer c.leave()
+	for looked := 0; looked < backlogLook && len(requests) < most; looked++ {
+		var d Delivery
+		r, err := c.next(ctx, true)
+		asks := err == nil && b.asks(r, l.Number)
+		if asks {
+			if d = b.delivery(r); domain.KindOf(d.Err) == domain.Unavailable {
+				err = d.Err // not now: it is read again
+			}
+		}
+		switch {
+		case err != nil && len(requests) > 0:
+			return requests, next, false, nil // the error comes again
+		case err != nil:
+			return nil, next, false, err
+		case asks:
+			requests = append(requests, d)
+		}
+		next = domain.Position(r.position) + 1
+		if r.position >= last.Sequence {
+			return requests, max(next, domain.Position(h.last)+1), true, nil
+		}
+	}
+	return requests, next, false, nil
+}
+
+// asks reports whether an event asks for work on a number, without unsealing
+// it.
+func (b *Broker) asks(r record, n domain.NumberID) bool {
+	var env struct {
+		Type   string          `json:"type"`
+		Number domain.NumberID `json:"number"`
+	}
+	if json.Unmarshal(r.data, &env) != nil || env.Number != n {
+		return false
+	}
+	return env.Type == message.TypeSendRequested || env.Type == message.TypeSendRedriven
+}

@@ -1,0 +1,273 @@
+package streams_test
+
+import (
+	"errors"
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/sendlog/sendlog/domain"
+	"github.com/sendlog/sendlog/domain/message"
+	"github.com/sendlog/sendlog/streams"
+)
+
+// inLane returns count numbers of one lane.
+func inLane(lane, count int) []domain.NumberID {
+	var numbers []domain.NumberID
+	for i := 0; len(numbers) < count; i++ {
+		if n := domain.NumberID(fmt.Sprint(5000 + i)); domain.Lane(n) == lane {
+			numbers = append(numbers, n)
+		}
+	}
+	return numbers
+}
+
+// then appends a fact to a message.
+func then(t testing.TB, b *streams.Broker, after domain.Event, f domain.Fact) domain.Event {
+	t.Helper()
+	e, err := domain.NewEvent(after.Key, time.Now(), "test", f)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if e.Position, err = b.Events().Append(t.Context(), e, domain.After(after.Position)); err != nil {
+		t.Fatal(err)
+	}
+	return e
+}
+
+// readBacklog reads a backlog to its end.
+func readBacklog(t testing.TB, b *streams.Broker, l streams.Backlog, most int) ([]streams.Delivery, domain.Position) {
+	t.Helper()
+	var all []streams.Delivery
+	for {
+		some, next, end, err := b.ReadBacklog(t.Context(), l, most)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(some) > most || next < l.From {
+			t.Fatalf("%d of %d, from %d to %d", len(some), most, l.From, next)
+		}
+		all, l.From = append(all, some...), next
+		if end {
+			return all, next
+		}
+	}
+}
+
+// opened records a backlog and returns it as its owner's.
+func opened(t testing.TB, b *streams.Broker, l streams.Backlog) streams.Backlog {
+	t.Helper()
+	var err error
+	if l.Version, err = b.OpenBacklog(t.Context(), l); err != nil {
+		t.Fatal(err)
+	}
+	return l
+}
+
+// A backlog is read as it was requested: the requests and redrives of its
+// number, from its position on, in order, whatever lies between them and
+// however many are taken at once.
+func TestBacklogIsReadInOrder(t *testing.T) {
+	t.Parallel()
+	b := oneNode(t, streams.Interval)
+	ns := inLane(3, 2)
+	var want []domain.Event
+	l := streams.Backlog{Tenant: tenantA, Number: ns[0]}
+	for i := range 60 {
+		mine := send(t, b, ns[0], fmt.Sprint(i))
+		send(t, b, ns[1], "of another number")
+		foreign := newEvent(t, outgoing(ns[0]), "of another tenant")
+		foreign.Key.Tenant = tenantB
+		if _, err := b.Events().Append(t.Context(), foreign, domain.First()); err != nil {
+			t.Fatal(err)
+		}
+		if i < 10 { // before the backlog begins
+			l.From = mine.Position + 1
+			continue
+		}
+		want = append(want, mine)
+		if i%3 == 0 {
+			dead := then(t, b, then(t, b, mine, &message.SendAttempted{Attempt: 1}), &message.SendDeadLettered{Reason: "refused"})
+			want = append(want, then(t, b, dead, &message.SendRedriven{By: "test"}))
+		}
+	}
+	tail, err := b.Reader().Tail(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, most := range []int{1, 7, 1000} {
+		got, next := readBacklog(t, b, l, most)
+		if len(got) != len(want) || next != tail+1 {
+			t.Fatalf("%d at a time: %d of %d, up to %d of %d", most, len(got), len(want), next, tail)
+		}
+		for i, d := range got {
+			if d.Err != nil || d.Event.ID != want[i].ID || d.Event.Position != want[i].Position || len(d.Raw) == 0 {
+				t.Errorf("%d at a time: %d is %+v", most, i, d)
+			}
+			if err := errors.Join(d.Hold(), d.Done()); err != nil {
+				t.Error(err)
+			}
+		}
+	}
+	late := send(t, b, ns[0], "later")
+	l.From = tail + 1
+	if got, next := readBacklog(t, b, l, 10); len(got) != 1 || got[0].Event.ID != late.ID || next != late.Position+1 {
+		t.Errorf("what came later: %v, up to %d", got, next)
+	}
+}
+
+// One reading looks at a bounded number of events, also when nothing of the
+// number is among them.
+func TestReadingABacklogIsBounded(t *testing.T) {
+	t.Parallel()
+	b := oneNode(t, streams.Interval)
+	ns := inLane(3, 2)
+	first := send(t, b, ns[0], "the first")
+	var others []domain.Event
+	for range streams.BacklogLook + 500 {
+		others = append(others, newEvent(t, outgoing(ns[1]), "of another number"))
+	}
+	record(t, b, others...)
+	last := send(t, b, ns[0], "the last")
+	l := streams.Backlog{Tenant: tenantA, Number: ns[0], From: first.Position}
+	got, next, end, err := b.ReadBacklog(t.Context(), l, 100)
+	if err != nil || len(got) != 1 || end || next != first.Position+streams.BacklogLook {
+		t.Fatalf("%d, next %d, end %v, %v", len(got), next, end, err)
+	}
+	l.From = next
+	got, next, end, err = b.ReadBacklog(t.Context(), l, 100)
+	if err != nil || len(got) != 1 || got[0].Event.ID != last.ID || !end || next != last.Position+1 {
+		t.Fatalf("%d, next %d, end %v, %v", len(got), next, end, err)
+	}
+}
+
+// What cannot be read is handed out as such, and the rest is read.
+func TestUnreadableWorkOfABacklog(t *testing.T) {
+	t.Parallel()
+	b := oneNode(t, streams.Interval)
+	l := streams.Backlog{Tenant: tenantA, Number: number, From: 1}
+	for _, raw := range []string{
+		`{"v":7,"type":"SendRequested","number":"` + string(number) + `"}`,
+		`{"v":1,"type":"SendRequested"`, // whose, nobody can tell
+	} {
+		subject := fmt.Sprintf("evt.%02d.msg.ten_a.msg_%d", domain.Lane(number), len(raw))
+		if _, err := b.JetStream().Publish(t.Context(), subject, []byte(raw)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	good := send(t, b, number, "good")
+	got, _ := readBacklog(t, b, l, 10)
+	if len(got) != 2 || got[0].Err == nil || got[0].Event.Position != 1 || got[0].Event.Key.Number != number || got[1].Event.ID != good.ID {
+		t.Errorf("read %+v", got)
+	}
+	if err := got[0].Reject("unreadable"); err != nil {
+		t.Error(err)
+	}
+}
+
+// Backlogs are there after the process and its server died, until they are
+// closed; moved ones begin where they were moved to.
+func TestBacklogsSurviveRestart(t *testing.T) {
+	t.Parallel()
+	dir, sealer := t.TempDir(), newVault(t)
+	ns := inLane(3, 3)
+	in := func(use func(b *streams.Broker)) {
+		e := embed(t, dir, streams.Strict)
+		defer e.Shutdown()
+		b := open(t, streams.Config{Embedded: e, Sealer: sealer})
+		defer b.Close()
+		use(b)
+	}
+	in(func(b *streams.Broker) {
+		for i, n := range ns {
+			l := opened(t, b, streams.Backlog{Tenant: tenantA, Number: n, From: domain.Position(10 + i)})
+			var err error
+			switch i {
+			case 0:
+				l.From = 77
+				_, err = b.AdvanceBacklog(t.Context(), l)
+			case 1:
+				err = b.CloseBacklog(t.Context(), l)
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+		}
+	})
+	in(func(b *streams.Broker) {
+		got, err := b.Backlogs(t.Context(), 3)
+		if err != nil || len(got) != 2 {
+			t.Fatalf("%v, %v", got, err)
+		}
+		for _, l := range got {
+			switch {
+			case l.Tenant == tenantA && l.Number == ns[0] && l.From == 77:
+			case l.Tenant == tenantA && l.Number == ns[2] && l.From == 12:
+			default:
+				t.Errorf("open: %+v", l)
+			}
+			if err := b.CloseBacklog(t.Context(), l); err != nil {
+				t.Error(err)
+			}
+		}
+		if other, err := b.Backlogs(t.Context(), 4); err != nil || len(other) != 0 {
+			t.Errorf("another lane has %v, %v", other, err)
+		}
+	})
+	in(func(b *streams.Broker) { // the stream is empty now, and takes new ones
+		if got, err := b.Backlogs(t.Context(), 3); err != nil || len(got) != 0 {
+			t.Errorf("%v, %v", got, err)
+		}
+		if _, err := b.OpenBacklog(t.Context(), streams.Backlog{Tenant: tenantA, Number: ns[0], From: 1}); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+// A backlog is moved and closed by the owner of its lane only: who lost the
+// lane finds out, and what it does not know to be covered stays covered.
+func TestBacklogHasOneOwner(t *testing.T) {
+	t.Parallel()
+	for name, log := range map[string]func(t *testing.T) *streams.Broker{
+		"one node":    func(t *testing.T) *streams.Broker { return oneNode(t, streams.Strict) },
+		"three nodes": func(t *testing.T) *streams.Broker { return threeNodes(t) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			b := log(t)
+			lane := domain.Lane(number)
+			l := streams.Backlog{Tenant: tenantA, Number: number, From: 5}
+			old := opened(t, b, l)
+			if _, err := b.OpenBacklog(t.Context(), l); !errors.Is(err, domain.ErrConflict) {
+				t.Errorf("opened twice: %v", err)
+			}
+			taken, err := b.Backlogs(t.Context(), lane)
+			if err != nil || len(taken) != 1 || taken[0].From != 5 {
+				t.Fatalf("%v, %v", taken, err)
+			}
+			old.From = 9
+			if _, err := b.AdvanceBacklog(t.Context(), old); !errors.Is(err, domain.ErrConflict) {
+				t.Errorf("moved by a former owner: %v", err)
+			}
+			if err := b.CloseBacklog(t.Context(), old); !errors.Is(err, domain.ErrConflict) {
+				t.Errorf("closed by a former owner: %v", err)
+			}
+			now := taken[0]
+			if now.Version, err = b.AdvanceBacklog(t.Context(), now); err != nil {
+				t.Fatal(err)
+			}
+			if err := b.CloseBacklog(t.Context(), now); err != nil {
+				t.Error(err)
+			}
+			if left, err := b.Backlogs(t.Context(), lane); err != nil || len(left) != 0 {
+				t.Errorf("left: %v, %v", left, err)
+			}
+			if err := b.CloseBacklog(t.Context(), now); err != nil {
+				t.Errorf("closing twice: %v", err)
+			}
+			if _, err := b.OpenBacklog(t.Context(), l); err != nil {
+				t.Errorf("opening again: %v", err)
+			}
+		})
+	}
+}
