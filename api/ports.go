@@ -24,6 +24,7 @@ type Ports struct {
 	Customers   Customers
 	DeadLetters DeadLetters
 	Directory   Directory // *tenant.Directory
+	Doctor      Doctor
 	Feed        Feed
 	Freshness   Freshness
 	Governor    Governor // *tenant.Registry

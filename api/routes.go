@@ -54,6 +54,7 @@ func (s *Server) routes(admin bool) []route {
 		all = append(all, s.quarantineRoutes()...)
 		all = append(all, s.rebuildRoutes()...)
 		all = append(all, s.rotationRoutes()...)
+		all = append(all, s.doctorRoutes()...)
 	}
 	return all
 }

@@ -67,6 +67,8 @@ func TestRoutesAnswer(t *testing.T) {
 		{ask: ask{admin: true, method: "GET", path: "/quarantine"}, status: 200,
 			want: `{"data":[{"id":"17","reason":"no_tenant","at":"2026-03-04T12:00:00Z","size":9}],"next_cursor":null}`},
 		{ask: ask{admin: true, method: "GET", path: "/quarantine/17"}, status: 200, want: `{"x": 1 }`, header: []string{"Content-Length", "9"}},
+		{ask: ask{admin: true, method: "GET", path: "/doctor"}, status: 200, want: `{"verdict":"warn","findings":[
+			{"check":"log","verdict":"ok","means":"it is there"},{"check":"clock","verdict":"warn","means":"is late","remedy":"set it"}]}`},
 		{ask: ask{admin: true, method: "POST", path: "/rebuilds", body: `{"model":"all"}`}, status: 202, want: `{"id":"reb_1"}`,
 			header: []string{"Location", "/rebuilds/reb_1"}},
 		{ask: ask{admin: true, method: "GET", path: "/rebuilds/reb_1"}, status: 200, want: `{"id":"reb_1","model":"all","state":"running",

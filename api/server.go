@@ -119,7 +119,7 @@ func (c *Config) mustBeComplete() {
 	}
 	p := c.Ports
 	for name, missing := range map[string]bool{
-		"Audit": p.Audit == nil, "Customers": p.Customers == nil, "DeadLetters": p.DeadLetters == nil, "Directory": p.Directory == nil,
+		"Audit": p.Audit == nil, "Customers": p.Customers == nil, "DeadLetters": p.DeadLetters == nil, "Directory": p.Directory == nil, "Doctor": p.Doctor == nil,
 		"Feed": p.Feed == nil, "Freshness": p.Freshness == nil, "Governor": p.Governor == nil, "Inbox": p.Inbox == nil,
 		"Issuer": p.Issuer == nil, "Messages": p.Messages == nil,
 		"Notices": p.Notices == nil, "Quarantine": p.Quarantine == nil, "Rebuilds": p.Rebuilds == nil,

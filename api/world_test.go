@@ -109,7 +109,7 @@ func newWorld(t *testing.T, change ...func(*Config)) *world {
 		Log:   slog.New(slog.NewJSONHandler(io.MultiWriter(allLogs, &h.logs), &slog.HandlerOptions{Level: slog.LevelDebug})),
 		Meter: &h.meter, VerifyToken: canaryVerify,
 		Ports: Ports{
-			Audit: h, Canceller: &message.Canceller{Clock: h.clock, Log: h.accepter.Log}, Customers: h, DeadLetters: h, Directory: h.registry.Directory, Feed: h, Freshness: h, Governor: h.registry,
+			Audit: h, Canceller: &message.Canceller{Clock: h.clock, Log: h.accepter.Log}, Customers: h, DeadLetters: h, Directory: h.registry.Directory, Doctor: h, Feed: h, Freshness: h, Governor: h.registry,
 			Inbox: h, Issuer: h, Messages: h,
 			Metrics: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "sendlog_up 1") }),
 			Notices: h, Quarantine: h, Rebuilds: h, Registrar: h, Rotation: h, Sender: h,
@@ -458,6 +458,10 @@ func (h *house) Audit(_ context.Context, t domain.TenantID, p Page) (Part[tenant
 		all = append(all, entry)
 	}
 	return pageOf(h, "", all, p)
+}
+
+func (h *house) Examine(context.Context) []Finding {
+	return []Finding{{Check: "log", Verdict: FindingOK, Means: "it is there"}, {Check: "clock", Verdict: FindingWarn, Means: "is late", Remedy: "set it"}}
 }
 
 func (h *house) Rotate(_ context.Context, actor string) error {

@@ -31,8 +31,9 @@ type Broker struct {
 	copier   jetstream.JetStream // of the archiver: its bulk must not delay anybody's answer
 	events   askedStream
 	replicas int
-	disk     *disk // of the log in this process; nil for servers elsewhere
-	strict   bool  // an append is on disk before it is answered
+	disk     *disk                                // of the log in this process; nil for servers elsewhere
+	strict   bool                                 // an append is on disk before it is answered
+	room     func() (most, free int64, err error) // of the log in this process (bytes); nil as disk is
 	codec    codec
 	away     breaks // of the reader's connection
 	log      *slog.Logger
@@ -88,6 +89,7 @@ func Open(ctx context.Context, c Config) (*Broker, error) {
 	}
 	if c.Embedded != nil {
 		b.disk, b.strict = &disk{blocks: c.Embedded.blocks, streams: map[string]*fsyncs{}}, c.Embedded.strict
+		b.room = c.Embedded.room
 	}
 	return b, nil
 }

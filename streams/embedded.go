@@ -197,6 +197,18 @@ func (e *Embedded) stream(name string) string {
 	return filepath.Join(e.dir, "jetstream", "$G", "streams", name)
 }
 
+// room returns how large the log may grow, as it was found at start, and what
+// is free on its disk now (bytes).
+func (e *Embedded) room() (most, free int64, err error) {
+	if js := e.server.JetStreamConfig(); js != nil {
+		most = js.MaxStore
+	}
+	if free, err = freeBytes(e.dir); err != nil {
+		return most, 0, fmt.Errorf("ask for free disk space: %w", err)
+	}
+	return most, free, nil
+}
+
 // ListenURL returns the address tenants may connect to, or "".
 func (e *Embedded) ListenURL() string {
 	if a := e.server.Addr(); a != nil {

@@ -208,6 +208,10 @@ type LaneState struct {
 	Working int    // handed out and not done
 }
 
+func laneState(lane int, info *jetstream.ConsumerInfo) LaneState {
+	return LaneState{Lane: lane, Waiting: info.NumPending, Working: info.NumAckPending}
+}
+
 // Lanes returns the state of all lanes.
 func (b *Broker) Lanes(ctx context.Context) ([]LaneState, error) {
 	var out []LaneState
@@ -223,7 +227,7 @@ func (b *Broker) Lanes(ctx context.Context) ([]LaneState, error) {
 		if _, err := fmt.Sscanf(info.Name, "lane%02d", &lane); err != nil {
 			continue
 		}
-		out = append(out, LaneState{Lane: lane, Waiting: info.NumPending, Working: info.NumAckPending})
+		out = append(out, laneState(lane, info))
 	}
 	return out, nil
 }

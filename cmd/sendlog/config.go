@@ -44,6 +44,7 @@ type config struct {
 	MasterKey    []byte        // what KEK is made of, unless it is a keyset
 	MongoURI     string
 	NATSListen   string
+	NATSMonitors []string // monitoring ports of the servers of NATSURL
 	NATSURL      string
 	Roles        []string
 	UnknownWait  time.Duration
@@ -78,6 +79,7 @@ func readConfig(env func(string) string) (config, error) {
 		Roles:       splitList(get("ROLES", "api,dispatch,project")),
 		VerifyToken: get("VERIFY_TOKEN", ""),
 	}
+	c.NATSMonitors = splitList(get("NATS_MONITOR_URL", ""))
 	c.AppSecrets = splitList(get("APP_SECRET", ""))
 	var err error
 	if c.UnknownWait, err = time.ParseDuration(get("UNKNOWN_WAIT", domain.UnknownWait.String())); err != nil {
@@ -149,6 +151,11 @@ func (c config) check() []error {
 		fault("NATS_LISTEN", fmt.Sprintf("is %q", c.NATSListen), "write host:port, such as 127.0.0.1:4222")
 	} else if c.NATSListen != "" && c.AdminKey == "" && !loopback(c.NATSListen) {
 		fault("NATS_LISTEN", "is an address others can reach, and no ADMIN_KEY is set", "set ADMIN_KEY, or keep it on 127.0.0.1")
+	}
+	for _, m := range c.NATSMonitors {
+		if u, err := url.Parse(m); err != nil || u.Host == "" || (u.Scheme != "https" && u.Scheme != "http") {
+			fault("NATS_MONITOR_URL", "has something that is not an http(s) address", "write the monitoring port of each server, such as http://nats1:8222, separated by commas")
+		}
 	}
 	if c.NATSListen != "" && c.NATSURL != "" {
 		fault("NATS_LISTEN", "is for the embedded log, and NATS_URL is set", "leave one of them out")

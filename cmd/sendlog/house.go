@@ -298,7 +298,7 @@ func (h *house) openDoors(ctx context.Context) error {
 		VerifyToken: h.config.VerifyToken,
 		Ports: api.Ports{
 			Audit: audit{h.broker.Tenants()}, Canceller: &message.Canceller{Clock: h.clock, Log: h.broker.Events(), Past: past},
-			Checks: h.checks(), Customers: lib, DeadLetters: &deadLetters{reading: lib, redriver: &message.Redriver{
+			Checks: h.checks(), Customers: lib, Doctor: h, DeadLetters: &deadLetters{reading: lib, redriver: &message.Redriver{
 				Clock: h.clock, Log: h.broker.Events(), Proofs: dispatch.Proofs{Facts: h.broker.Reader()}}},
 			Directory: h.directory, Feed: feed{h.broker.Live()}, Freshness: lib,
 			Governor: h.registry, Inbox: h.inbox, Issuer: h.registry, Messages: lib,

@@ -51,7 +51,7 @@ func newRoot(env func(string) string, out, errOut io.Writer) *cobra.Command {
 	log := slog.New(slog.NewJSONHandler(errOut, nil))
 	root.AddCommand(serveCommand(env, log), devCommand(env, log))
 	c := &client{env: env}
-	root.AddCommand(rebuildCommand(c), deadLetterCommand(c), tenantsCommand(c), keysCommand(c), sendCommand(c), tailCommand(c))
+	root.AddCommand(rebuildCommand(c), deadLetterCommand(c), tenantsCommand(c), keysCommand(c), sendCommand(c), tailCommand(c), doctorCommand(c))
 	root.AddCommand(&cobra.Command{Use: "version", Short: "Print the version", Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			_, err := fmt.Fprintln(cmd.OutOrStdout(), versionText())

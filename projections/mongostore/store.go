@@ -79,6 +79,26 @@ func Open(ctx context.Context, uri, database string) (*Store, error) {
 	}, nil
 }
 
+// Deployment is what kind of MongoDB a store is on.
+type Deployment struct {
+	ReplicaSet string // name; empty: a server by itself
+	Members    int    // of the replica set that hold data
+	Sharded    bool
+}
+
+// Deployment asks the server what it is.
+func (s *Store) Deployment(ctx context.Context) (Deployment, error) {
+	var hello struct {
+		SetName string   `bson:"setName"`
+		Hosts   []string `bson:"hosts"`
+		Msg     string   `bson:"msg"`
+	}
+	if err := s.db.RunCommand(ctx, bson.D{{Key: "hello", Value: 1}}).Decode(&hello); err != nil {
+		return Deployment{}, explain("ask what the server is", err)
+	}
+	return Deployment{ReplicaSet: hello.SetName, Members: len(hello.Hosts), Sharded: hello.Msg == "isdbgrid"}, nil
+}
+
 // Close implements projections.Store.
 func (s *Store) Close() error {
 	ctx, cancel := context.WithTimeout(context.Background(), selectTimeout) // a port without context: closing is bounded here
