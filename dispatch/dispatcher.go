@@ -25,6 +25,7 @@ type Config struct {
 	Meter     domain.Meter
 	Policy    Policy
 	Provider  Provider
+	Rates     Rates
 	Settings  Settings
 	Tokens    Tokens
 	Work      Work
@@ -35,17 +36,20 @@ type Config struct {
 // Dispatcher works the lanes of this process.
 type Dispatcher struct {
 	Config
-	calls     chan struct{} // a token per running call
+	turns     *turnstile
 	reconcile *reconciler
 	working   sync.WaitGroup // chains that are running
 }
+
+// Waiting counts the messages that are due and wait for their turn.
+func (d *Dispatcher) Waiting() Waiting { return d.turns.waiting() }
 
 // New returns a dispatcher. It starts nothing.
 func New(c Config) *Dispatcher {
 	c.Policy = c.Policy.withDefaults()
 	return &Dispatcher{
 		Config:    c,
-		calls:     make(chan struct{}, c.Policy.Calls),
+		turns:     newTurnstile(c.Clock, c.Rates, c.Policy),
 		reconcile: newReconciler(c.Facts, c.Logger),
 	}
 }
@@ -63,8 +67,9 @@ func (d *Dispatcher) Run(ctx context.Context) error {
 			held: map[domain.Position]*job{}, chains: map[string][]*job{}}
 		g.Go(func() error { return l.run(ctx) })
 	}
+	g.Go(func() error { return d.turns.run(ctx) })
 	err := g.Wait()
-	if n := len(d.calls); n > 0 {
+	if n := d.turns.calls(); n > 0 {
 		d.Logger.Info("dispatch: waiting for running calls", "calls", n, "at_most", d.Policy.Drain.String())
 	}
 	drained := make(chan struct{})

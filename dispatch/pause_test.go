@@ -65,7 +65,7 @@ func (n noted) Token(domain.NumberID) (string, error) {
 func TestPauseWhileWaitingForACall(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	w.d.calls = make(chan struct{}, 1)
+	w.d.turns.free = 1
 	asked := make(chan struct{}, 10)
 	w.d.Tokens = noted(asked)
 	release := make(chan struct{})

@@ -24,8 +24,12 @@ type Policy struct {
 	// Patience is how long another process may be in the middle of a call: 0
 	// when there can be no other, else more than a call takes.
 	Patience time.Duration
-	Calls    int           // concurrent calls of this process, default 512
-	Drain    time.Duration // how long running calls may finish when stopping, default 35 s: a call takes 30 s at most
+	Calls    int // concurrent calls of this process, default 2,048
+	// A number to one recipient: one call every PairEvery (default 6 s), of
+	// which PairBurst (default 45) may come at once.
+	PairEvery time.Duration
+	PairBurst int
+	Drain     time.Duration // how long running calls may finish when stopping, default 35 s: a call takes 30 s at most
 }
 
 func (p Policy) withDefaults() Policy {
@@ -45,7 +49,13 @@ func (p Policy) withDefaults() Policy {
 		p.UnreachableWait = 15 * time.Second
 	}
 	if p.Calls <= 0 {
-		p.Calls = 512
+		p.Calls = 2048
+	}
+	if p.PairEvery <= 0 {
+		p.PairEvery = 6 * time.Second
+	}
+	if p.PairBurst <= 0 {
+		p.PairBurst = 45
 	}
 	if p.Drain <= 0 {
 		p.Drain = 35 * time.Second

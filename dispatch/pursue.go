@@ -103,9 +103,14 @@ func (p *pursuit) append(ctx context.Context, f domain.Fact) error {
 	return p.state.Apply(e)
 }
 
+// next decides by the recorded facts, for now.
+func (p *pursuit) next() message.Step {
+	return p.state.Next(p.d.Policy.rules(p.d.Settings.Sending(p.key.Tenant)), p.d.Clock.Now())
+}
+
 // step does the next thing the recorded facts ask for.
 func (p *pursuit) step() (done bool, err error) {
-	next := p.state.Next(p.d.Policy.rules(p.d.Settings.Sending(p.key.Tenant)), p.d.Clock.Now())
+	next := p.next()
 	if next.Do == message.Nothing {
 		return true, nil
 	}
@@ -169,13 +174,14 @@ func (p *pursuit) attempt(next message.Step) error {
 	if err != nil {
 		return err
 	}
-	select {
-	case p.d.calls <- struct{}{}:
-		defer func() { <-p.d.calls }()
-	case <-p.stop.Done():
-		return p.stop.Err()
+	turn := claim{tenant: p.key.Tenant, number: p.key.Number, to: p.state.Request.To, bulk: p.state.Request.Priority == message.Bulk}
+	done, err := p.d.turns.wait(p.stop, turn)
+	if err != nil {
+		return err
 	}
-	if !p.d.Gate.Open(p.key.Number, p.template()) { // paused while others called
+	defer done()
+	// The wait may have been long: what is due is decided again.
+	if !p.d.Gate.Open(p.key.Number, p.template()) || p.next().Do != message.Attempt {
 		return nil
 	}
 	if err := p.append(p.stop, &message.SendAttempted{Attempt: next.Attempt, After: next.After}); err != nil {
@@ -191,6 +197,7 @@ func (p *pursuit) attempt(next message.Step) error {
 		Message: domain.MessageID(p.key.ID), Attempt: next.Attempt,
 	})
 	p.d.Meter.Observe(domain.AttemptSeconds, p.d.Clock.Now().Sub(start).Seconds())
+	p.d.turns.heed(turn, outcome.Brake, outcome.Wait)
 	halted := p.halt(start, outcome)
 	return errors.Join(p.conclude(next.Attempt, outcome), halted())
 }

@@ -58,7 +58,7 @@ func (w *world) dispatcher() *Dispatcher {
 		Breaker: w.breaker, Clock: domain.SystemClock{}, Facts: w.log, Gate: w.gate, Graveyard: w.graves, Log: w.log,
 		Logger: slog.New(slog.NewTextHandler(testWriter{}, nil)), Meter: domain.NoMeter{},
 		Policy:   Policy{FirstWait: time.Millisecond, MostWait: 4 * time.Millisecond, UnknownWait: 20 * time.Millisecond, Drain: 5 * time.Second},
-		Provider: w.provider, Settings: w.sending, Tokens: tokens{}, Work: w.work, HoldEvery: time.Hour,
+		Provider: w.provider, Rates: rates(0), Settings: w.sending, Tokens: tokens{}, Work: w.work, HoldEvery: time.Hour,
 	})
 }
 
@@ -147,6 +147,11 @@ func (b *breaker) told() ([]tenant.BlockWish, []tenant.UnblockWish) {
 type sending map[domain.TenantID]tenant.Sending
 
 func (s sending) Sending(t domain.TenantID) tenant.Sending { return s[t] }
+
+// rates is the rate of every number.
+type rates int
+
+func (r rates) PerSecond(domain.NumberID) int { return int(r) }
 
 type tokens struct{}
 

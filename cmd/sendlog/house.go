@@ -267,9 +267,17 @@ func (h *house) openDispatch(context.Context) error {
 		Breaker: h.registry, Clock: h.clock, Facts: h.broker.Reader(), Gate: h.directory, Graveyard: h.broker.Dead(), Log: h.broker.Events(),
 		Logger: h.log, Meter: h.meter, Policy: policy, HoldEvery: streams.HoldEvery,
 		Provider: &dispatch.Providers{Inbox: h.inbox, Logger: h.log, Meta: meta},
-		Settings: h.directory, Tokens: h.registry, Work: work{h.broker},
+		Rates:    h.directory, Settings: h.directory, Tokens: h.registry, Work: work{h.broker},
 	})
 	h.services.start("dispatch", d.Run)
+	for what, count := range map[string]func(dispatch.Waiting) int{
+		"number": func(w dispatch.Waiting) int { return w.Number },
+		"pair":   func(w dispatch.Waiting) int { return w.Pair },
+		"slot":   func(w dispatch.Waiting) int { return w.Slot },
+	} {
+		h.meter.gauge("sendlog_turn_waiting", "Messages of this process that are due and wait: for the pace of their number, of number and recipient, or for a free call.",
+			map[string]string{"for": what}, func() float64 { return float64(count(d.Waiting())) })
+	}
 	return nil
 }
 

@@ -25,6 +25,20 @@ const (
 	Account Class = "account"
 )
 
+// Brake says who is too fast, and waits while the message does.
+type Brake string
+
+// The brakes. The zero value is none: the message waits alone.
+const (
+	// BrakePair: one number to one recipient.
+	BrakePair Brake = "pair"
+	// BrakeNumber: the number; it is also slower for a while.
+	BrakeNumber Brake = "number"
+	// BrakeRest: nothing leaves from the number. Others of its account, or of
+	// the app, find out by themselves.
+	BrakeRest Brake = "rest"
+)
+
 // Culprit says whose fault a refusal is.
 type Culprit string
 
@@ -44,6 +58,7 @@ type Row struct {
 	Class   Class
 	Wait    time.Duration // not before this; 0 = the caller's own backoff
 	Grow    int           // factor on Wait for each further attempt; 0 = none
+	Brake   Brake         // who waits with the message
 	Fault   Culprit
 	Words   string // a sentence for the tenant, without personal data
 	Halt    Halt   // of class Account, and no other
@@ -116,7 +131,7 @@ var (
 	unlisted    = Row{Class: Permanent, Fault: ByTenant, Words: "WhatsApp refused the message for a reason we do not know; see the details of its answer."}
 	transient   = Row{Class: Retry, Wait: 10 * time.Second, Fault: ByMeta, Words: "WhatsApp could not take the message just now."}
 	uncertain   = Row{Class: Ambiguous, Fault: ByMeta, Words: "WhatsApp did not say whether it took the message."}
-	throttled   = Row{Class: Retry, Wait: 5 * time.Second, Fault: ByUs, Words: "WhatsApp is receiving too many requests."}
+	throttled   = Row{Class: Retry, Wait: 5 * time.Second, Brake: BrakeNumber, Fault: ByUs, Words: "WhatsApp is receiving too many requests."}
 	locked      = Row{Class: Account, Halt: haltToken, Fault: ByTenant, Words: "WhatsApp does not let this account send; check the access token and its permissions."}
 	unreachable = Row{Class: Retry, Wait: time.Second, Fault: ByMeta, Words: "WhatsApp could not be reached."}
 	unusable    = Row{Class: Permanent, Fault: ByUs, Words: "The message could not be put into a request to WhatsApp."}
@@ -153,7 +168,7 @@ var codes = []Row{
 	{Code: 1, Class: Ambiguous, Fault: ByMeta, Words: "WhatsApp met an error and did not say whether it took the message."},
 	{Code: 2, Class: Ambiguous, Fault: ByMeta, Words: "WhatsApp is down or overloaded and did not say whether it took the message."},
 	{Code: 3, Class: Account, Halt: haltAccess, Fault: ByTenant, Words: "The app lacks a capability or permission to send for this account."},
-	{Code: 4, Class: Retry, Wait: time.Minute, Fault: ByUs, Words: "The app has made too many calls to WhatsApp."},
+	{Code: 4, Class: Retry, Wait: time.Minute, Brake: BrakeRest, Fault: ByUs, Words: "The app has made too many calls to WhatsApp."},
 	{Code: 10, Class: Account, Halt: haltAccess, Fault: ByTenant, Words: "The permission to send for this account was not granted, or was removed."},
 	{Code: 33, Class: Account, Halt: haltToken, Fault: ByTenant, Words: "The phone number id does not exist, or the access token cannot see it."},
 	{Code: 100, Class: Permanent, Fault: ByTenant, Words: "WhatsApp found an invalid parameter in the message; see the details of its answer."},
@@ -165,11 +180,11 @@ var codes = []Row{
 	{Code: 190, Subcode: 467, Class: Account, Halt: haltToken, Fault: ByTenant, Words: "The access token is invalid; connect the number again."},
 	{Code: 200, Last: 299, Class: Account, Halt: haltAccess, Fault: ByTenant, Words: "The access token lacks a permission needed to send for this account."},
 	{Code: 368, Class: Account, Halt: haltAccount, Fault: ByTenant, Words: "WhatsApp has blocked this account for a while for violating a policy."},
-	{Code: 613, Class: Retry, Wait: time.Minute, Fault: ByUs, Words: "Too many calls of this kind were made to WhatsApp."},
+	{Code: 613, Class: Retry, Wait: time.Minute, Brake: BrakeRest, Fault: ByUs, Words: "Too many calls of this kind were made to WhatsApp."},
 	{Code: 1026, Class: Permanent, Fault: ByRecipient, Words: "The recipient's device cannot receive this message."},
-	{Code: 80007, Class: Retry, Wait: 5 * time.Minute, Fault: ByTenant, Words: "The WhatsApp business account has reached its rate limit."},
+	{Code: 80007, Class: Retry, Wait: 5 * time.Minute, Brake: BrakeRest, Fault: ByTenant, Words: "The WhatsApp business account has reached its rate limit."},
 	{Code: 130403, Class: Permanent, Fault: ByRecipient, Words: "The business has blocked this recipient; unblock them before writing to them."},
-	{Code: 130429, Class: Retry, Wait: time.Second, Fault: ByTenant, Words: "This number sends faster than WhatsApp allows."},
+	{Code: 130429, Class: Retry, Wait: time.Second, Brake: BrakeNumber, Fault: ByTenant, Words: "This number sends faster than WhatsApp allows."},
 	{Code: 130472, Class: Defer, Wait: 24 * time.Hour, Fault: ByMeta, Words: "WhatsApp does not deliver marketing messages to this recipient, who is part of one of its experiments."},
 	{Code: 130497, Class: Permanent, Fault: ByTenant, Words: "This business may not write to people in the recipient's country."},
 	// As an answer it proves nothing. As the error of a failed status it is
@@ -204,8 +219,8 @@ var codes = []Row{
 	{Code: 131053, Class: Permanent, Fault: ByTenant, Words: "The media of the message could not be used: check its type, its size and that its address can be fetched."},
 	{Code: 131055, Class: Permanent, Fault: ByTenant, Words: "WhatsApp does not allow this kind of message by this way."},
 	// Section 7.3: 4^X seconds, for this recipient only.
-	{Code: 131056, Class: Retry, Wait: time.Second, Grow: 4, Fault: ByTenant, Words: "Too many messages to this recipient in a short time."},
-	{Code: 131057, Class: Retry, Wait: time.Minute, Fault: ByMeta, Words: "WhatsApp is maintaining this account."},
+	{Code: 131056, Class: Retry, Wait: time.Second, Grow: 4, Brake: BrakePair, Fault: ByTenant, Words: "Too many messages to this recipient in a short time."},
+	{Code: 131057, Class: Retry, Wait: time.Minute, Brake: BrakeRest, Fault: ByMeta, Words: "WhatsApp is maintaining this account."},
 	{Code: 131059, Class: Permanent, Fault: ByTenant, Words: "The paging cursor has expired; start from the first page."},
 	{Code: 131060, Class: Permanent, Fault: ByMeta, Words: "WhatsApp could not show this incoming message."},
 	{Code: 131062, Class: Permanent, Fault: ByTenant, Words: "This message needs the recipient's phone number; a user id is not enough."},
@@ -295,7 +310,7 @@ var codes = []Row{
 	{Code: 2388299, Class: Permanent, Fault: ByTenant, Words: "The template must not start or end with a variable."},
 	{Code: 2388318, Class: Permanent, Fault: ByTenant, Words: "The content of the message does not fit Direct Send."},
 	{Code: 2388330, Class: Permanent, Fault: ByTenant, Words: "The category of the message does not fit Direct Send."},
-	{Code: 2494100, Class: Retry, Wait: 5 * time.Minute, Fault: ByMeta, Words: "WhatsApp is maintaining this number."},
+	{Code: 2494100, Class: Retry, Wait: 5 * time.Minute, Brake: BrakeRest, Fault: ByMeta, Words: "WhatsApp is maintaining this number."},
 	{Code: 2494164, Last: 2494179, Class: Permanent, Fault: ByTenant, Words: "The signup inside the app did not succeed."},
 	{Code: 2593079, Class: Permanent, Fault: ByTenant, Words: "This kind of migration no longer exists."},
 	{Code: 2593085, Class: Permanent, Fault: ByTenant, Words: "This kind of migration no longer exists."},

@@ -36,6 +36,7 @@ type Outcome struct {
 	Reason string        // refused and unknown: words for the tenant, from the code table
 	Retry  bool          // refused: another attempt may succeed
 	Wait   time.Duration // refused: not before this; 0 = the caller's own backoff
+	Brake  Brake         // refused: who waits with the message
 	Hold   bool          // refused: the message waits until its account is mended
 	Halt   Halt          // refused: what of the account stops it; zero: nothing does
 
@@ -73,7 +74,7 @@ func refused(r Row, call Call) Outcome {
 // refuse notes what a row says about a refusal.
 func (o *Outcome) refuse(r Row, call Call) {
 	o.Kind, o.Class, o.Reason = Refused, r.Class, r.Words
-	o.Retry, o.Wait = r.Class == Retry, r.wait(call.Attempt)
+	o.Retry, o.Wait, o.Brake = r.Class == Retry, r.wait(call.Attempt), r.Brake
 	o.Halt, o.Hold = r.Halt, r.Class == Account && !r.Ends
 }
 

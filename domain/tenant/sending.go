@@ -100,7 +100,8 @@ func (r *Registry) Pace(ctx context.Context, c PaceWish) (View, error) {
 }
 
 // PerSecond returns how many messages a number may send in a second, as far as
-// it is known; [StandardPace] for a number nobody has.
+// it is known; [StandardPace] for a number nobody has, and 0 for a simulated
+// one: nobody counts its messages.
 func (d *Directory) PerSecond(n domain.NumberID) int {
 	d.mu.RLock()
 	defer d.mu.RUnlock()
@@ -108,7 +109,10 @@ func (d *Directory) PerSecond(n domain.NumberID) int {
 	if r == nil {
 		return StandardPace
 	}
-	return r.number(n).pace()
+	if n := r.number(n); !n.simulated {
+		return n.pace()
+	}
+	return 0
 }
 
 func (n *number) pace() int {
