@@ -21,15 +21,16 @@ import (
 // member is one member of a JSON object that a request may have.
 type member struct {
 	name string
-	into any    // *string, *[]string, *bool, *int or **int; left alone when the member is absent or null
+	into any    // *string, *[]string, *bool, *int, **int or **string; left alone when the member is absent or null
 	kind string // what it must be, for the person who wrote something else
 }
 
-func text(name string, into *string) member    { return member{name, into, "a string"} }
-func texts(name string, into *[]string) member { return member{name, into, "a list of strings"} }
-func flag(name string, into *bool) member      { return member{name, into, "true or false"} }
-func whole(name string, into *int) member      { return member{name, into, "a whole number"} }
-func maybe(name string, into **int) member     { return member{name, into, "a whole number"} }
+func text(name string, into *string) member       { return member{name, into, "a string"} }
+func texts(name string, into *[]string) member    { return member{name, into, "a list of strings"} }
+func flag(name string, into *bool) member         { return member{name, into, "true or false"} }
+func whole(name string, into *int) member         { return member{name, into, "a whole number"} }
+func maybe(name string, into **int) member        { return member{name, into, "a whole number"} }
+func maybeText(name string, into **string) member { return member{name, into, "a string"} }
 
 // decode reads the JSON object of a request into its members. What it fills
 // shares no memory with the request.

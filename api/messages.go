@@ -154,7 +154,7 @@ func (s *Server) send(ctx context.Context, r request) error {
 	if err != nil {
 		return err
 	}
-	if wish.IdempotencyKey, err = idempotencyKey(r.c, wish.IdempotencyKey); err != nil {
+	if wish.IdempotencyKey, err = s.idempotencyKey(r.c, wish.IdempotencyKey); err != nil {
 		return err
 	}
 	wish.Tenant, wish.Actor, wish.Trace = r.tenant.ID, r.actor, traceparent(r.c)
@@ -177,9 +177,10 @@ func (s *Server) send(ctx context.Context, r request) error {
 // [message.Accepter] knows. The short form is a text that is a string.
 // Pointers of faults begin at the object.
 func requestOf(body []byte) (wish message.Request, from domain.NumberID, err error) {
+	var key *string
 	validate := true
 	rest, faults, err := take(body,
-		text("from", (*string)(&from)), text("idempotency_key", &wish.IdempotencyKey), flag("validate", &validate),
+		text("from", (*string)(&from)), maybeText("idempotency_key", &key), flag("validate", &validate),
 		text("to", &wish.To), text("recipient", &wish.Recipient), text("recipient_type", &wish.RecipientType),
 		text("priority", &wish.Priority), text("reference", &wish.Reference),
 		text("send_at", &wish.SendAt), text("expires_at", &wish.ExpiresAt), maybe("ttl", &wish.TTL),
@@ -194,8 +195,15 @@ func requestOf(body []byte) (wish message.Request, from domain.NumberID, err err
 		}
 		delete(rest, "text")
 	}
+	if len(faults) == 0 && key != nil && *key == "" {
+		// A caller whose variable is empty believes in a key that nobody has.
+		faults = append(faults, domain.Fault{Pointer: "/idempotency_key", Detail: "must not be empty; leave it out to send without a key"})
+	}
 	if len(faults) > 0 {
 		return message.Request{}, "", misshapen(faults)
+	}
+	if key != nil {
+		wish.IdempotencyKey = *key
 	}
 	wish.Unvalidated = !validate
 	if len(rest) > 0 {
@@ -236,16 +244,23 @@ func sendFrom(wish *message.Request, r request, from domain.NumberID) error {
 }
 
 // idempotencyKey returns the key of a request, from its body, its header, or
-// both when they agree.
-func idempotencyKey(c *fiber.Ctx, inBody string) (string, error) {
+// both when they agree; empty when it has none and need not have one.
+func (s *Server) idempotencyKey(c *fiber.Ctx, inBody string) (string, error) {
 	shown := c.Request().Header.PeekAll(headerIdempotencyKey)
 	if len(shown) > 1 {
 		return "", invalid("send the header %s once", headerIdempotencyKey)
 	}
-	if len(shown) == 0 || len(shown[0]) == 0 {
+	if len(shown) == 0 {
+		if inBody == "" && s.cfg.RequireKey {
+			return "", &domain.Error{Kind: domain.Invalid, Message: "requests need an idempotency key here, so that a repeat sends nothing twice",
+				Faults: []domain.Fault{{Pointer: "/idempotency_key", Detail: "is required, here or as the header " + headerIdempotencyKey}}}
+		}
 		return inBody, nil
 	}
 	inHeader := string(shown[0])
+	if inHeader == "" {
+		return "", invalid("the header %s is empty; give it a key, or leave it out to send without one", headerIdempotencyKey)
+	}
 	if inBody != "" && inBody != inHeader {
 		return "", &domain.Error{Kind: domain.Invalid, Message: "the request has two different idempotency keys",
 			Faults: []domain.Fault{{Pointer: "/idempotency_key", Detail: "differs from the header " + headerIdempotencyKey + "; send one of them, or the same key in both"}}}

@@ -173,6 +173,25 @@ func TestSendIsIdempotent(t *testing.T) {
 	checkProblem(t, other, 422, domain.KeyReused)
 }
 
+// Where keys are required, a request without one is refused, says where the key
+// goes, and records nothing; with one it is as ever.
+func TestRequiredKey(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, func(c *Config) { c.RequireKey = true })
+	words := `{"to":"+` + canaryPhone + `","text":"` + canaryText + `"`
+	for _, body := range []string{words + `}`, words + `,"idempotency_key":null}`} {
+		checkProblem(t, w.do(t, ask{method: "POST", path: "/tenants/$A/send", body: body}), 400, domain.Invalid, "/idempotency_key")
+	}
+	for i, keyed := range []ask{{body: words + `}`, header: []string{"Idempotency-Key", "order-1"}}, {body: words + `,"idempotency_key":"order-2"}`}} {
+		keyed.method, keyed.path = "POST", "/tenants/$A/send"
+		r := w.do(t, keyed)
+		var got struct{ Position int }
+		if decodeInto(t, r.body, &got); r.StatusCode != 202 || got.Position != i+1 {
+			t.Errorf("with a key: %d %s", r.StatusCode, r.body)
+		}
+	}
+}
+
 // A redrive names what it wants in one of three ways, and who asked is known.
 func TestRedrive(t *testing.T) {
 	t.Parallel()

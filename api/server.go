@@ -42,6 +42,9 @@ type Config struct {
 	ReadTimeout time.Duration // for a whole request to arrive; default 10 s
 	ReadWait    time.Duration // how long a read waits for Sendlog-Min-Position; default 5 s
 
+	// RequireKey refuses requests to send without an idempotency key.
+	RequireKey bool
+
 	// VerifyToken is what Meta shows when it subscribes. Empty refuses every
 	// subscription.
 	VerifyToken string

@@ -26,6 +26,12 @@ const (
 	roleProject  = "project"
 )
 
+// Whether requests to send need an idempotency key (IDEMPOTENCY).
+const (
+	keysOptional = "optional"
+	keysRequired = "required"
+)
+
 // config is the environment, read once and checked. docs/configuration is the
 // README's table; .env.example has a line for each.
 type config struct {
@@ -36,6 +42,7 @@ type config struct {
 	FormerKEKs   []vault.KEK // open what was sealed before the master key was changed
 	KEK          vault.KEK   // seals
 	Durability   streams.Durability
+	RequireKey   bool // requests to send need an idempotency key
 	GraphURL     string
 	GraphVer     string
 	Listen       string        // host:port of the public listener
@@ -80,6 +87,7 @@ func readConfig(env func(string) string) (config, error) {
 		VerifyToken: get("VERIFY_TOKEN", ""),
 	}
 	c.NATSMonitors = splitList(get("NATS_MONITOR_URL", ""))
+	c.RequireKey = get("IDEMPOTENCY", keysOptional) == keysRequired
 	c.AppSecrets = splitList(get("APP_SECRET", ""))
 	var err error
 	if c.UnknownWait, err = time.ParseDuration(get("UNKNOWN_WAIT", domain.UnknownWait.String())); err != nil {
@@ -92,6 +100,9 @@ func readConfig(env func(string) string) (config, error) {
 		c.LogRetention = -1 // check says so
 	}
 	faults := c.check()
+	if v := get("IDEMPOTENCY", keysOptional); v != keysOptional && v != keysRequired {
+		faults = append(faults, configError{"IDEMPOTENCY", fmt.Sprintf("is %q", v), "write optional or required"})
+	}
 	return c, errors.Join(append(faults, c.readKeys(env))...)
 }
 

@@ -51,6 +51,8 @@ func TestConfigErrors(t *testing.T) {
 		"graph":                  {settings{"GRAPH_URL": "graph.facebook.com"}, []string{"GRAPH_URL is not"}},
 		"version":                {settings{"WHATSAPP_API_VERSION": "20"}, []string{`WHATSAPP_API_VERSION is "20"`}},
 		"roles":                  {settings{"ROLES": "api,cook"}, []string{`ROLES has "cook"`}},
+		"idempotency":            {settings{"IDEMPOTENCY": "yes"}, []string{`IDEMPOTENCY is "yes"`, "optional or required"}},
+		"monitor":                {settings{"NATS_MONITOR_URL": "nats1:8222"}, []string{"NATS_MONITOR_URL", "http://nats1:8222"}},
 		"roles without log":      {settings{"ROLES": "api"}, []string{"ROLES splits the house", "NATS_URL"}},
 		"shared log, no key":     {settings{"NATS_URL": "nats://127.0.0.1:1", "MASTER_KEY": ""}, []string{"MASTER_KEY is not set, and the log is shared"}},
 		"log hot":                {settings{"LOG_HOT": "3"}, []string{"LOG_HOT is not a duration", "72h"}},

@@ -303,7 +303,7 @@ func (h *house) openDoors(ctx context.Context) error {
 	lib := reading{h.library}
 	h.server = api.New(api.Config{
 		AdminKey: h.config.AdminKey, Clock: h.clock, CursorKey: cursorKey, Log: h.log, Meter: h.meter,
-		VerifyToken: h.config.VerifyToken,
+		RequireKey: h.config.RequireKey, VerifyToken: h.config.VerifyToken,
 		Ports: api.Ports{
 			Audit: audit{h.broker.Tenants()}, Canceller: &message.Canceller{Clock: h.clock, Log: h.broker.Events(), Past: past},
 			Checks: h.checks(), Customers: lib, Doctor: h, DeadLetters: &deadLetters{reading: lib, redriver: &message.Redriver{
