@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"regexp"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -180,5 +181,66 @@ func TestCloseStopsEverything(t *testing.T) {
 	}
 	if a.posts != 0 {
 		t.Errorf("%d webhooks were posted", a.posts)
+	}
+}
+
+// Under load one webhook holds many updates of many numbers. Each number's
+// keep their order, and a webhook that is not taken comes again as it was.
+func TestBatch(t *testing.T) {
+	t.Parallel()
+	a := newApp(t)
+	var refused [][]byte
+	a.heard = func(post int, body []byte) bool {
+		if post <= 3 {
+			refused = append(refused, body)
+		}
+		return post > 3
+	}
+	s := start(t, a, func(c *cloudapitest.Config) {
+		c.Batch, c.Authorize, c.Clock = 1000, nil, &clock{now: time.Unix(1795435200, 0)}
+	})
+	c := client(t, s)
+	const numbers, each = 5, 20
+	for i := range numbers * each {
+		k := call(domain.MessageID(fmt.Sprintf("msg_%d", i)))
+		k.Number = domain.NumberID(fmt.Sprint(i % numbers))
+		if o := c.Send(t.Context(), k); o.Kind != cloudapi.Accepted {
+			t.Fatal(o)
+		}
+	}
+	settle(t, s)
+	told, changes := map[domain.MessageID][]string{}, 0
+	for _, body := range a.bodies {
+		d, err := cloudapi.ParseWebhook(body)
+		if err != nil {
+			t.Fatal(err)
+		}
+		changes += len(d.Changes)
+		for _, c := range d.Changes {
+			for _, i := range c.Items {
+				f := i.Fact.(*message.StatusReceived)
+				if n, err := strconv.Atoi(strings.TrimPrefix(string(f.Message), "msg_")); err != nil || c.Number != domain.NumberID(fmt.Sprint(n%numbers)) {
+					t.Errorf("%s was told of number %s", f.Message, c.Number)
+				}
+				told[f.Message] = append(told[f.Message], f.Status)
+			}
+		}
+	}
+	for i := range numbers * each {
+		if got := told[domain.MessageID(fmt.Sprintf("msg_%d", i))]; fmt.Sprint(got) != "[sent delivered read]" {
+			t.Errorf("msg_%d was told %v", i, got)
+		}
+	}
+	if len(a.bodies) > numbers*each || changes == 3*numbers*each {
+		t.Errorf("%d webhooks with %d changes hold %d statuses", len(a.bodies), changes, 3*numbers*each)
+	}
+	taken := map[string]bool{}
+	for _, body := range a.bodies {
+		taken[string(body)] = true
+	}
+	for _, body := range refused {
+		if !taken[string(body)] {
+			t.Errorf("this came once and never again: %s", body)
+		}
 	}
 }

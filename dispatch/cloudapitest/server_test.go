@@ -167,18 +167,43 @@ func TestTakesRealContent(t *testing.T) {
 	}
 }
 
+// A business number tells the fields that are asked for: what a sender probes
+// to learn whether it may go on.
 func TestNumber(t *testing.T) {
 	t.Parallel()
 	s := start(t, nil, nil)
-	for bearer, want := range map[string]int{"Bearer " + token: 200, "Bearer x": 401} {
-		req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, s.URL()+"/v25.0/"+string(number)+"?fields=status", http.NoBody)
+	s.SetPace(number, 1000)
+	ask := func(bearer, query string) (int, map[string]any) {
+		req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, s.URL()+"/v25.0/"+string(number)+query, http.NoBody)
 		if err != nil {
 			t.Fatal(err)
 		}
 		req.Header.Set("Authorization", bearer)
-		if status, _, body := do(t, req); status != want || (want == 200 && !strings.Contains(string(body), `"id":"106540352242922"`)) {
-			t.Errorf("%d %s", status, body)
+		status, _, body := do(t, req)
+		var answer map[string]any
+		if err := json.Unmarshal(body, &answer); err != nil {
+			t.Fatal(err)
 		}
+		return status, answer
+	}
+	status, answer := ask("Bearer "+token, "?fields=health_status,status,throughput")
+	health, _ := answer["health_status"].(map[string]any)
+	if status != 200 || len(answer) != 4 || answer["id"] != string(number) || answer["status"] != "CONNECTED" ||
+		health["can_send_message"] != "AVAILABLE" || fmt.Sprint(answer["throughput"]) != "map[level:HIGH]" {
+		t.Errorf("%d %v", status, answer)
+	}
+	s.SetHealth(number, cloudapitest.Blocked)
+	if _, answer := ask("Bearer "+token, "?fields=health_status"); !strings.Contains(fmt.Sprint(answer), "can_send_message:BLOCKED") || !strings.Contains(fmt.Sprint(answer), "141006") {
+		t.Errorf("%v", answer)
+	}
+	if status, answer := ask("Bearer "+token, ""); status != 200 || answer["verified_name"] == nil || answer["health_status"] != nil {
+		t.Errorf("%d %v", status, answer)
+	}
+	if status, _ := ask("Bearer "+token, "?fields=mood"); status != 400 {
+		t.Errorf("a field that is not there: %d", status)
+	}
+	if status, _ := ask("Bearer x", ""); status != 401 {
+		t.Errorf("with another token: %d", status)
 	}
 }
 
@@ -216,6 +241,14 @@ func TestLedgerOverHTTP(t *testing.T) {
 	}
 	if _, p := get("?after=2"); len(p.Calls) != 1 || p.Calls[0].Attempt != 3 {
 		t.Errorf("%+v", p)
+	}
+	for query, want := range map[string]int{"?message=msg_1": 3, "?message=msg_2": 0, "?accepted=true": 2, "?number=" + string(number) + "&to=%2B16505551234": 3, "?to=1": 0} {
+		if _, p := get(query); len(p.Calls) != want || p.Received != 3 || p.Taken != 2 {
+			t.Errorf("%s: %+v", query, p)
+		}
+	}
+	if got := s.CallsByAttempt(); len(got) != 3 || got[cloudapitest.AttemptID{Message: "msg_1", Attempt: 1}] != 1 {
+		t.Errorf("by attempt %v", got)
 	}
 	if status, _ := get("?after=x"); status != 400 {
 		t.Errorf("after=x: %d", status)

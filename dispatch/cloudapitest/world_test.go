@@ -30,8 +30,9 @@ type app struct {
 	mu     sync.Mutex
 	bodies [][]byte
 	posts  int
-	refuse func(post int) bool // answers 503 to these; nil = takes all
-	took   chan struct{}       // one for each body taken
+	refuse func(post int) bool              // answers 503 to these; nil = takes all
+	heard  func(post int, body []byte) bool // the same, of those it takes; nil = takes all
+	took   chan struct{}                    // one for each body taken
 }
 
 func newApp(t *testing.T) *app {
@@ -44,7 +45,7 @@ func newApp(t *testing.T) *app {
 		}
 		a.mu.Lock()
 		a.posts++
-		refused := a.refuse != nil && a.refuse(a.posts)
+		refused := a.refuse != nil && a.refuse(a.posts) || a.heard != nil && !a.heard(a.posts, body)
 		if !refused {
 			a.bodies = append(a.bodies, body)
 		}
