@@ -49,7 +49,7 @@ func newRoot(env func(string) string, out, errOut io.Writer) *cobra.Command {
 	root.SetOut(out)
 	root.SetErr(errOut)
 	log := slog.New(slog.NewJSONHandler(errOut, nil))
-	root.AddCommand(serveCommand(env, log), devCommand(env, log))
+	root.AddCommand(serveCommand(env, log), devCommand(env, log), mockGraphCommand(env, log))
 	c := &client{env: env}
 	root.AddCommand(rebuildCommand(c), deadLetterCommand(c), tenantsCommand(c), keysCommand(c), sendCommand(c), tailCommand(c), doctorCommand(c))
 	root.AddCommand(&cobra.Command{Use: "version", Short: "Print the version", Args: cobra.NoArgs,

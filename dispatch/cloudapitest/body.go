@@ -187,20 +187,22 @@ func metaJSON(v any) []byte {
 		panic("cloudapitest: encode: " + err.Error()) // only our own structs and strings come here
 	}
 	text := bytes.TrimSuffix(plain.Bytes(), []byte{'\n'})
-	if !bytes.ContainsFunc(text, func(r rune) bool { return r == '/' || r >= utf8.RuneSelf }) {
-		return text
-	}
-	escaped := make([]byte, 0, len(text)+len(text)/4)
-	for _, r := range string(text) {
+	escaped := make([]byte, 0, len(text)+16)
+	for i := 0; i < len(text); {
+		c := text[i]
 		switch {
-		case r == '/':
+		case c == '/':
 			escaped = append(escaped, `\/`...)
-		case r < utf8.RuneSelf:
-			escaped = append(escaped, byte(r))
+			i++
+		case c < utf8.RuneSelf:
+			escaped = append(escaped, c)
+			i++
 		default:
+			r, size := utf8.DecodeRune(text[i:])
 			for _, unit := range utf16.AppendRune(nil, r) {
 				escaped = fmt.Appendf(escaped, `\u%04x`, unit)
 			}
+			i += size
 		}
 	}
 	return escaped

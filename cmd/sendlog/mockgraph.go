@@ -1,0 +1,125 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"math/rand/v2"
+	"net"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/sendlog/sendlog/dispatch/cloudapitest"
+	"github.com/sendlog/sendlog/domain"
+)
+
+// mockGraph is what `sendlog mock-graph` is told.
+type mockGraph struct {
+	addr   string
+	faults string
+	token  string
+	pair   bool
+	config cloudapitest.Config
+}
+
+func mockGraphCommand(env func(string) string, log *slog.Logger) *cobra.Command {
+	var m mockGraph
+	cmd := &cobra.Command{
+		Use:   "mock-graph",
+		Short: "Run a pretend Meta by itself: it accepts, reports statuses, and makes the faults it is asked for",
+		Long: `Run a pretend Meta by itself. Point GRAPH_URL of a sendlog, or the base URL of any
+client of the Cloud API, at it. It keeps nothing on disk.
+
+--fault takes a plan, such as lose=0.01,late=0.02:3s,130429=0.05,fail=0.01:131049. There are
+` + cloudapitest.FaultNames + `,
+and every error code as a name. late, status-late and drip may say how long, fail with which code.
+The same --seed gives the same faults to the same message and attempt.
+
+GET /_pretend/ledger shows every call, POST /_pretend/inbound lets a person write.`,
+		Example: "  sendlog mock-graph --webhook http://127.0.0.1:3000/whatsapp/webhook --seed 7 --fault lose=0.01,html=0.01",
+		Args:    cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if m.config.AppSecret == "" {
+				m.config.AppSecret = env("APP_SECRET")
+			}
+			m.config.Log = log
+			return m.run(cmd.Context(), cmd.OutOrStdout())
+		},
+	}
+	f := cmd.Flags()
+	f.StringVar(&m.addr, "addr", "127.0.0.1:3002", "where it listens")
+	f.StringVar(&m.config.WebhookURL, "webhook", "", "where statuses and what people write is posted; none when left out")
+	f.StringVar(&m.config.AppSecret, "app-secret", "", "signs webhooks (default: APP_SECRET)")
+	f.StringVar(&m.token, "token", "", "the one access token that is taken (default: any)")
+	f.Int64Var(&m.config.Seed, "seed", 0, "makes ids and faults repeatable; 0 = other ones on every start")
+	f.StringVar(&m.faults, "fault", "", "what goes wrong and how often: name=rate,…")
+	f.IntVar(&m.config.Pace.PerNumber, "rate", 0, "messages a second of a number, then 130429: 80, 20 or 1000 at Meta; 0 = no limit")
+	f.BoolVar(&m.pair, "pair-rate", false, "one message in 6 s to one person, 45 at once, then 131056")
+	f.DurationVar(&m.config.StatusDelay, "status-delay", 100*time.Millisecond, "from the call to sent, to delivered, to read")
+	f.IntVar(&m.config.Batch, "batch", 100, "updates in one webhook, at most 1000; 1 = each comes alone")
+	return cmd
+}
+
+// run serves until ctx ends.
+func (m mockGraph) run(ctx context.Context, out io.Writer) (err error) {
+	if !loopback(m.addr) {
+		return configError{"--addr", "is an address others can reach", "keep it on 127.0.0.1"}
+	}
+	faults, err := cloudapitest.ParseFaults(m.faults)
+	if err != nil {
+		return configError{"--fault", "cannot be read: " + err.Error(), "see sendlog mock-graph --help"}
+	}
+	if m.pair {
+		whole := cloudapitest.MetaPace()
+		m.config.Pace.PairEvery, m.config.Pace.PairBurst = whole.PairEvery, whole.PairBurst
+	}
+	if m.token != "" {
+		m.config.Authorize = func(token string, _ domain.NumberID) bool { return token == m.token }
+	}
+	if m.config.Seed == 0 {
+		m.config.Seed = rand.Int64()
+	}
+	faults.Seed = m.config.Seed
+	meta, err := cloudapitest.New(m.config)
+	if err != nil {
+		return err
+	}
+	meta.Script(faults.Script())
+	if err := meta.Start(m.addr); err != nil {
+		if _, ok := errors.AsType[*net.OpError](err); ok {
+			return configError{"--addr", "cannot be listened on: " + err.Error(), "stop what is using it, or choose another port"}
+		}
+		return err
+	}
+	m.greet(out, meta.URL())
+	<-ctx.Done()
+	err = meta.Close()
+	received, accepted := meta.Totals()
+	fmt.Fprintf(out, "\n%d calls, %d accepted; %d webhooks given up\n", received, accepted, meta.GivenUp())
+	return err
+}
+
+func (m mockGraph) greet(w io.Writer, url string) {
+	orNone := func(text, none string) string {
+		if text == "" {
+			return none
+		}
+		return text
+	}
+	fmt.Fprintf(w, `pretend Meta
+  %-12s %s
+  %-12s %s
+  %-12s %s, seed %d
+
+Set GRAPH_URL of a sendlog to that address.
+let somebody write:
+  curl -X POST %s/_pretend/inbound -d '{"from":"+14155550100","name":"Ada","text":"Hi","number":"100000000000001"}'
+see every call:
+  curl %s/_pretend/ledger
+
+Ctrl-C stops it; it keeps nothing.
+`, "listens", url, "webhooks to", orNone(m.config.WebhookURL, "nobody"), "faults", orNone(m.faults, "none"), m.config.Seed, url, url)
+}
