@@ -38,7 +38,6 @@ type Dispatcher struct {
 	Config
 	turns     *turnstile
 	reconcile *reconciler
-	working   sync.WaitGroup // chains that are running
 }
 
 // Waiting counts the messages that are due and wait for their turn.
@@ -61,39 +60,46 @@ func (d *Dispatcher) Run(ctx context.Context) error {
 	// unknown. They end by themselves, or here after the drain.
 	calls, cut := context.WithCancel(context.WithoutCancel(ctx))
 	defer cut()
-	g, ctx := errgroup.WithContext(ctx)
-	for i := range domain.Lanes {
-		l := &lane{d: d, number: i, stop: ctx, calls: calls,
-			held: map[domain.Position]*job{}, chains: map[string][]*job{}}
-		g.Go(func() error { return l.run(ctx) })
-	}
-	g.Go(func() error { return d.turns.run(ctx) })
-	err := g.Wait()
-	if n := d.turns.calls(); n > 0 {
-		d.Logger.Info("dispatch: waiting for running calls", "calls", n, "at_most", d.Policy.Drain.String())
-	}
 	drained := make(chan struct{})
-	go func() { d.working.Wait(); close(drained) }()
-	timer := time.NewTimer(d.Policy.Drain)
-	defer timer.Stop()
-	select {
-	case <-drained:
-	case <-timer.C:
-		cut()
-		<-drained
-	}
+	g, ctx := errgroup.WithContext(ctx)
+	g.Go(func() error {
+		defer close(drained)
+		return d.Work.Work(ctx, func(tenure context.Context, number int) (func(Delivery), func()) {
+			l := &lane{d: d, number: number, stop: tenure, calls: calls,
+				held: map[domain.Position]*job{}, chains: map[string][]*job{}}
+			l.working.Go(l.holdAll)
+			return l.take, l.working.Wait
+		})
+	})
+	g.Go(func() error { return d.turns.run(ctx) })
+	g.Go(func() error {
+		<-ctx.Done()
+		if n := d.turns.calls(); n > 0 {
+			d.Logger.Info("dispatch: waiting for running calls", "calls", n, "at_most", d.Policy.Drain.String())
+		}
+		timer := time.NewTimer(d.Policy.Drain)
+		defer timer.Stop()
+		select {
+		case <-drained:
+		case <-timer.C:
+			cut()
+		}
+		return nil
+	})
+	err := g.Wait()
 	if errors.Is(err, context.Canceled) {
 		return nil
 	}
 	return err
 }
 
-// lane is one lane of the log in this process.
+// lane is one tenure of a lane of the log in this process.
 type lane struct {
-	d      *Dispatcher
-	number int
-	stop   context.Context // take no more, wait no longer
-	calls  context.Context // running calls and their outcomes
+	d       *Dispatcher
+	number  int
+	stop    context.Context // take no more, wait no longer
+	calls   context.Context // running calls and their outcomes
+	working sync.WaitGroup  // chains that are running
 
 	mu     sync.Mutex
 	held   map[domain.Position]*job // everything taken and not done
@@ -115,19 +121,9 @@ func (j *job) latest() Delivery {
 	return j.delivery
 }
 
-func (l *lane) run(ctx context.Context) error {
-	g, ctx := errgroup.WithContext(ctx)
-	g.Go(func() error { return l.d.Work.Lane(ctx, l.number, l.take) })
-	g.Go(func() error { return l.holdAll(ctx) })
-	return g.Wait()
-}
-
 // holdAll tells the log that held work goes on.
-func (l *lane) holdAll(ctx context.Context) error {
-	for {
-		if err := l.d.Clock.Sleep(ctx, l.d.HoldEvery); err != nil {
-			return err
-		}
+func (l *lane) holdAll() {
+	for l.d.Clock.Sleep(l.stop, l.d.HoldEvery) == nil {
 		l.mu.Lock()
 		held := make([]*job, 0, len(l.held))
 		for _, j := range l.held {
@@ -147,7 +143,7 @@ func (l *lane) take(v Delivery) {
 	case domain.KindOf(v.Err) == domain.Unavailable: // not now: it comes again after the ack wait
 		return
 	default:
-		l.d.working.Go(func() { l.reject(v, v.Err) })
+		l.working.Go(func() { l.reject(v, v.Err) })
 		return
 	}
 	switch v.Event.Type {
@@ -168,7 +164,7 @@ func (l *lane) take(v Delivery) {
 	l.held[v.Event.Position] = j
 	l.chains[j.chain] = append(l.chains[j.chain], j)
 	if len(l.chains[j.chain]) == 1 {
-		l.d.working.Add(1)
+		l.working.Add(1)
 		go l.work(j)
 	}
 }
@@ -186,7 +182,7 @@ func chainOf(e domain.Event) string {
 
 // work works a chain from its first job until it is empty.
 func (l *lane) work(j *job) {
-	defer l.d.working.Done()
+	defer l.working.Done()
 	for j != nil {
 		err := l.d.pursue(l.stop, l.calls, j)
 		if err != nil && l.stop.Err() == nil {

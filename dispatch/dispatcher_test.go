@@ -267,7 +267,7 @@ func TestUnreadableEventIsRejected(t *testing.T) {
 	v := w.work.delivery(domain.Event{Position: 1, Key: k})
 	v.Err = errors.New("no such version")
 	l.take(v)
-	w.d.working.Wait()
+	l.working.Wait()
 	if got := w.graves.buried(); !slices.Equal(got, []string{k.ID + "-unreadable unreadable"}) || w.work.rejected[1] != "unreadable" {
 		t.Errorf("buried %v, rejected %v", got, w.work.rejected)
 	}
@@ -275,7 +275,7 @@ func TestUnreadableEventIsRejected(t *testing.T) {
 	v = w.work.delivery(domain.Event{Position: 2, Key: k})
 	v.Err = domain.Errorf(domain.Unavailable, nil, "no data key yet")
 	l.take(v)
-	w.d.working.Wait()
+	l.working.Wait()
 	if w.work.isDone(2) {
 		t.Error("an event whose key may still come was given up")
 	}

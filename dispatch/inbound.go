@@ -13,15 +13,12 @@ import (
 
 // Inbox turns the provider's webhooks into facts.
 type Inbox struct {
-	Breaker    Breaker
 	Clock      domain.Clock
 	Logger     *slog.Logger
 	Meter      domain.Meter
 	Owners     Owners
-	Paces      Paces
 	Quarantine Quarantine
 	Recorder   Recorder
-	Throughput Throughput
 }
 
 // Why a payload is in quarantine.
@@ -48,7 +45,6 @@ func (i *Inbox) Receive(ctx context.Context, body []byte) error {
 		return i.keep(ctx, unknownShape, body)
 	}
 	var events []domain.Event
-	var reactions []reaction
 	for _, c := range delivery.Changes {
 		tenant, reason := i.route(c)
 		if reason != "" {
@@ -62,17 +58,8 @@ func (i *Inbox) Receive(ctx context.Context, body []byte) error {
 			return err
 		}
 		events = append(events, facts...)
-		reactions = append(reactions, i.reactions(tenant, c)...)
 	}
-	if err := i.Recorder.Record(ctx, events); err != nil {
-		return err
-	}
-	for _, react := range reactions {
-		if err := react(ctx); err != nil {
-			return err
-		}
-	}
-	return nil
+	return i.Recorder.Record(ctx, events)
 }
 
 // route finds the tenant of a change: by number, or by account when no number

@@ -18,10 +18,7 @@ type Delivery struct {
 	Deliveries int    // how often it was handed out, this time included
 	// Due says that this is the copy of a request that waited in the schedule.
 	// Its request may have left the log meanwhile; Event is whole either way.
-	Due bool
-	// Tenure names the time for which this process owns the lane. Another one
-	// says that somebody else may have worked the lane in between.
-	Tenure string
+	Due    bool
 	Done   func() error
 	Hold   func() error
 	Reject func(reason string) error
@@ -29,9 +26,15 @@ type Delivery struct {
 
 // Work hands out the message events of the log, lane by lane.
 type Work interface {
-	// Lane hands the events of one lane to fn in order until ctx ends, each at
-	// least once. fn must not block.
-	Lane(ctx context.Context, lane int, fn func(Delivery)) error
+	// Work works this process's share of the lanes until ctx ends. It calls
+	// begin for every tenure, the time for which this process has a lane: the
+	// context ends when the lane is to be handed over. take is then handed the
+	// lane's events in order, each at least once, one at a time; it must not
+	// block. finish is called after the last of them: it returns when nothing
+	// of the lane is worked any more. What was neither finished nor rejected by
+	// then is the next owner's, and somebody else may have worked the lane
+	// before the next tenure: it remembers nothing of this one.
+	Work(ctx context.Context, begin func(tenure context.Context, lane int) (take func(Delivery), finish func())) error
 }
 
 // Schedule keeps requests whose time is far ahead.
@@ -113,24 +116,6 @@ type Gate interface {
 type Breaker interface {
 	Block(context.Context, tenant.BlockWish) error
 	Unblock(context.Context, tenant.UnblockWish) error
-}
-
-// Numbers knows the numbers of tenants. It answers from memory.
-type Numbers interface {
-	Blocked() []tenant.Blocked
-	// InAccount returns a tenant's numbers in an account, simulated ones left
-	// out.
-	InAccount(t domain.TenantID, waba string) []domain.NumberID
-}
-
-// Paces records how fast numbers may send.
-type Paces interface {
-	Pace(context.Context, tenant.PaceWish) (tenant.View, error)
-}
-
-// Throughput learns how fast the numbers of an account may send.
-type Throughput interface {
-	Learn(ctx context.Context, t domain.TenantID, waba string)
 }
 
 // Settings knows how tenants want their messages sent. It answers from memory.

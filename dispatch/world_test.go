@@ -14,6 +14,8 @@ import (
 
 	"go.uber.org/goleak"
 
+	"golang.org/x/sync/errgroup"
+
 	"github.com/sendlog/sendlog/dispatch/cloudapi"
 	"github.com/sendlog/sendlog/domain"
 	"github.com/sendlog/sendlog/domain/logtest"
@@ -314,14 +316,21 @@ type lanes struct {
 	finished chan struct{}
 }
 
-func (l *lanes) Lane(ctx context.Context, lane int, fn func(Delivery)) error {
-	return l.log.Each(ctx, 0, func(e domain.Event) error {
-		if e.Key.Kind != domain.KindMessage || domain.Lane(e.Key.Number) != lane || l.isDone(e.Position) {
-			return nil
-		}
-		fn(l.delivery(e))
-		return nil
-	})
+func (l *lanes) Work(ctx context.Context, begin func(context.Context, int) (func(Delivery), func())) error {
+	g, ctx := errgroup.WithContext(ctx)
+	for lane := range domain.Lanes {
+		take, finish := begin(ctx, lane)
+		defer finish()
+		g.Go(func() error {
+			return l.log.Each(ctx, 0, func(e domain.Event) error {
+				if e.Key.Kind == domain.KindMessage && domain.Lane(e.Key.Number) == lane && !l.isDone(e.Position) {
+					take(l.delivery(e))
+				}
+				return nil
+			})
+		})
+	}
+	return g.Wait()
 }
 
 func (l *lanes) delivery(e domain.Event) Delivery {

@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/url"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -60,10 +61,12 @@ func TestLostAnswerIsAskedForAgain(t *testing.T) {
 	})
 }
 
-// wire is a connection to a server on which answers get lost.
+// wire is a connection to a server on which answers get lost, or nothing gets
+// through at all.
 type wire struct {
-	url  string
-	lose atomic.Int64 // answers still to be lost
+	url   string
+	lose  atomic.Int64 // answers still to be lost
+	stall sync.RWMutex // while it is locked nothing arrives at either end, and nothing is lost, as while a process is stopped
 }
 
 // loses calls fn, which the first answer does not reach.
@@ -106,8 +109,8 @@ func wireTo(t *testing.T, server string) *wire {
 				client.Close()
 				return
 			}
-			go func() { defer backend.Close(); _, _ = io.Copy(backend, client) }()
-			go func() { defer client.Close(); w.carry(client, bufio.NewReader(backend)) }()
+			go func() { defer backend.Close(); _, _ = io.Copy(stallable{backend, &w.stall}, client) }()
+			go func() { defer client.Close(); w.carry(stallable{client, &w.stall}, bufio.NewReader(backend)) }()
 		}
 	}()
 	return w
@@ -140,4 +143,16 @@ func (w *wire) carry(client io.Writer, server *bufio.Reader) {
 			return
 		}
 	}
+}
+
+// stallable writes when nothing stalls it.
+type stallable struct {
+	io.Writer
+	stall *sync.RWMutex
+}
+
+func (s stallable) Write(b []byte) (int, error) {
+	s.stall.RLock()
+	defer s.stall.RUnlock()
+	return s.Writer.Write(b)
 }

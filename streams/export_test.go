@@ -1,6 +1,7 @@
 package streams
 
 import (
+	"context"
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
@@ -10,11 +11,19 @@ import (
 // operator or a disk would.
 func (b *Broker) JetStream() jetstream.JetStream { return b.reader.JetStream }
 
+// Lane works one lane whether it is this process's or not, as two do for a
+// while when one of them does not know better.
+func (b *Broker) Lane(ctx context.Context, lane int, take func(Delivery)) error {
+	s := b.supply(streamEvents, laneConsumer(lane).Durable)
+	return s.run(ctx, func(m jetstream.Msg) { take(b.handed(m)) })
+}
+
 // Limits that tests count against.
 const (
 	ArchivePart     = archivePart
 	BacklogLook     = backlogLook
 	LiveBuffer      = liveBuffer
+	PinnedTTL       = lanePinnedTTL
 	QuarantineChunk = quarantineChunk
 )
 

@@ -1,10 +1,12 @@
 package streams
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
@@ -25,6 +27,9 @@ type Delivery struct {
 	Err error
 	// Raw is the stored form, sealed as it is.
 	Raw []byte
+	// Due says that this is the copy of a request that waited for its time
+	// ([Broker.Schedule]). The event itself may have left the hot log meanwhile.
+	Due bool
 	// Deliveries counts how often it was handed out, this time included.
 	Deliveries int
 
@@ -58,62 +63,104 @@ func (d Delivery) Reject(reason string) error {
 // HoldEvery is how often a holder must call Hold.
 const HoldEvery = laneAckWait / 3
 
-// Lane hands the message events of one lane to fn, in order, until ctx ends.
-// While several processes run the same lane, one of them owns it and the
-// others wait; a silent owner is replaced after 10 s, and what it left
-// unfinished is handed out again before anything new. An event may be handed
-// out more than once, also to a new owner while the former one still works:
-// the fence in the log decides, not this consumer.
-func (b *Broker) Lane(ctx context.Context, lane int, fn func(Delivery)) error {
-	name := laneConsumer(lane).Durable
-	cons, err := b.reader.Consumer(ctx, streamEvents, name)
-	if err != nil {
-		return fmt.Errorf("open %s: %w", name, err)
-	}
-	reset := func() error {
-		if _, err := b.reader.ResetConsumer(ctx, streamEvents, name); err != nil {
+// supply is one durable consumer, as the owner of its lane uses it.
+//
+// While several processes pull, the server pins one of them and the others
+// wait; one that stops pulling is replaced after 10 s. Which process pulls is
+// decided elsewhere ([Broker.Work]); the pin keeps the order when that is
+// decided wrongly, or known too late. An event may still be handed out more than
+// once, also to a new owner while the former one works on: the fence in the log
+// decides, not this consumer.
+type supply struct {
+	b            *Broker
+	stream, name string
+	own          succession
+}
+
+func (b *Broker) supply(stream, name string) *supply {
+	s := &supply{b: b, stream: stream, name: name}
+	s.own.reset = func(ctx context.Context) error {
+		if _, err := b.reader.ResetConsumer(ctx, stream, name); err != nil {
 			return fmt.Errorf("reset %s: %w", name, err)
 		}
 		return nil
 	}
-	// What a former process took and did not finish comes at once, not after
-	// the ack wait. A lane with a living owner is left alone.
-	if !owned(cons.CachedInfo()) {
-		if err := reset(); err != nil {
+	return s
+}
+
+// run hands what the consumer holds to take, in order, until ctx ends. What a
+// former process took and did not finish comes first, at once.
+func (s *supply) run(ctx context.Context, take func(jetstream.Msg)) error {
+	cons, err := s.b.reader.Consumer(ctx, s.stream, s.name)
+	if err != nil {
+		return fmt.Errorf("open %s: %w", s.name, err)
+	}
+	waits := owned(cons.CachedInfo())
+	if !waits {
+		if err := s.own.reset(ctx); err != nil {
 			return err
 		}
 	}
-	own := tenure{reset: reset}
-	take := func(m jetstream.Msg) {
-		ok, err := own.admits(m)
-		if err != nil {
-			b.log.Warn("streams: lane", "lane", lane, "error", err.Error())
-		}
-		if ok {
-			fn(b.handed(m))
-		}
-	}
-	consuming, err := cons.Consume(take,
+	warn := func(err error) { s.b.log.Warn("streams: lane", "consumer", s.name, "error", err.Error()) }
+	consuming, err := cons.Consume(
+		func(m jetstream.Msg) {
+			ok, err := s.own.admits(ctx, m)
+			if err != nil {
+				warn(err)
+			}
+			if ok {
+				take(m)
+			}
+		},
 		jetstream.PullMaxMessages(lanePull),
 		jetstream.PullExpiry(5*time.Second),
 		jetstream.PullPriorityGroup(laneGroup),
-		jetstream.ConsumeErrHandler(func(_ jetstream.ConsumeContext, err error) {
-			b.log.Warn("streams: lane", "lane", lane, "error", err.Error())
-		}))
+		jetstream.ConsumeErrHandler(func(_ jetstream.ConsumeContext, err error) { warn(err) }))
 	if err != nil {
-		return fmt.Errorf("consume %s: %w", name, err)
+		return fmt.Errorf("consume %s: %w", s.name, err)
 	}
-	select {
-	case <-ctx.Done():
-		consuming.Stop()
-		<-consuming.Closed()
-		return ctx.Err()
-	case <-consuming.Closed():
-		return fmt.Errorf("consume %s: the consumer is gone", name)
+	look := time.NewTicker(presenceBeat)
+	defer look.Stop()
+	for {
+		select {
+		case <-look.C:
+			// A former owner that fell silent keeps its pin for a while. When
+			// it is gone and nothing new has come, what it left unfinished
+			// would wait for the ack wait.
+			if !waits || s.own.pinned() != "" {
+				continue
+			}
+			if info, err := cons.Info(ctx); err == nil && !owned(info) {
+				if waits = false; s.own.reset(ctx) != nil {
+					waits = true
+				}
+			}
+		case <-ctx.Done():
+			consuming.Stop()
+			<-consuming.Closed()
+			return ctx.Err()
+		case <-consuming.Closed():
+			return fmt.Errorf("consume %s: the consumer is gone", s.name)
+		}
 	}
 }
 
-// owned reports whether a client is pinned to the lane.
+// letGo gives the pin back, so that the next owner need not wait for its end.
+// Whose it is does not matter: what was on its way to us when we stopped pinned
+// us without our knowing, and another one that is pinned by now is pinned anew.
+func (s *supply) letGo(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, tryTimeout)
+	defer cancel()
+	cons, err := s.b.reader.Consumer(ctx, s.stream, s.name)
+	if err != nil || !owned(cons.CachedInfo()) {
+		return // it ends by itself
+	}
+	if stream, err := s.b.reader.Stream(ctx, s.stream); err == nil {
+		_ = stream.UnpinConsumer(ctx, s.name, laneGroup)
+	}
+}
+
+// owned reports whether a client is pinned to a consumer.
 func owned(info *jetstream.ConsumerInfo) bool {
 	for _, g := range info.PriorityGroups {
 		if g.PinnedClientID != "" {
@@ -123,32 +170,42 @@ func owned(info *jetstream.ConsumerInfo) bool {
 	return false
 }
 
-// tenure keeps the order of a lane when it changes hands. The new owner's
-// first message is a new one, although the former owner may have left older
-// ones unfinished. So it has everything unfinished handed out again from the
-// oldest on, and passes over what was under way before.
-type tenure struct {
-	reset func() error
+// succession keeps the order of a consumer when it changes hands. The new
+// owner's first message is a new one, although the former owner may have left
+// older ones unfinished. So it has everything unfinished handed out again from
+// the oldest on, and passes over what was under way before.
+type succession struct {
+	reset func(context.Context) error
 
+	mu    sync.Mutex
 	owner string    // the pin of our tenure, as the server names it
 	asked string    // the pin under which the reset was asked for
 	from  uint64    // deliveries numbered from here on were made before the reset, which starts at 1 again
 	until time.Time // no delivery is passed over for ever
 }
 
+// pinned returns the pin under which something was handed out last, or "".
+func (t *succession) pinned() string {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return cmp.Or(t.owner, t.asked)
+}
+
 // admits reports whether a delivery is to be worked. One that is not is handed
 // out again.
-func (t *tenure) admits(m jetstream.Msg) (bool, error) {
+func (t *succession) admits(ctx context.Context, m jetstream.Msg) (bool, error) {
 	meta, err := m.Metadata()
 	if err != nil {
 		return true, nil // it is not of the stream; the codec says what it is
 	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
 	pin, n := m.Headers().Get("Nats-Pin-Id"), meta.Sequence.Consumer
 	switch {
 	case pin == t.owner:
 		return true, nil
 	case pin != t.asked && n > 1: // 1: nothing was handed out before
-		if err := t.reset(); err != nil {
+		if err := t.reset(ctx); err != nil {
 			return false, err
 		}
 		t.asked, t.from, t.until = pin, n, time.Now().Add(lanePinnedTTL)

@@ -33,11 +33,14 @@ func (v verifier) Verify(body []byte, signature string) bool {
 // work hands the log's lanes to dispatch.
 type work struct{ broker *streams.Broker }
 
-// Lane implements dispatch.Work.
-func (w work) Lane(ctx context.Context, lane int, fn func(dispatch.Delivery)) error {
-	return w.broker.Lane(ctx, lane, func(d streams.Delivery) {
-		fn(dispatch.Delivery{Event: d.Event, Err: d.Err, Raw: d.Raw, Deliveries: d.Deliveries,
-			Done: d.Done, Hold: d.Hold, Reject: d.Reject})
+// Work implements dispatch.Work.
+func (w work) Work(ctx context.Context, begin func(context.Context, int) (func(dispatch.Delivery), func())) error {
+	return w.broker.Work(ctx, func(tenure context.Context, lane int) (func(streams.Delivery), func()) {
+		take, finish := begin(tenure, lane)
+		return func(d streams.Delivery) {
+			take(dispatch.Delivery{Event: d.Event, Err: d.Err, Raw: d.Raw, Deliveries: d.Deliveries, Due: d.Due,
+				Done: d.Done, Hold: d.Hold, Reject: d.Reject})
+		}, finish
 	})
 }
 
@@ -91,19 +94,6 @@ func (f feed) Subscribe(ctx context.Context, t domain.TenantID) (<-chan api.Live
 	if err != nil {
 		return nil, err
 	}
-	return passed(ctx, in), nil
-}
-
-// About implements api.Feed.
-func (f feed) About(ctx context.Context, t domain.TenantID, id domain.MessageID) (<-chan api.Live, error) {
-	in, err := f.live.About(ctx, t, id)
-	if err != nil {
-		return nil, err
-	}
-	return passed(ctx, in), nil
-}
-
-func passed(ctx context.Context, in <-chan streams.Announcement) <-chan api.Live {
 	out := make(chan api.Live)
 	go func() {
 		defer close(out)
@@ -115,7 +105,7 @@ func passed(ctx context.Context, in <-chan streams.Announcement) <-chan api.Live
 			}
 		}
 	}()
-	return out
+	return out, nil
 }
 
 // reading gives the API the read models.

@@ -77,7 +77,6 @@ const (
 	invalidValue     = 131009
 	unsupportedType  = 131051
 	wrongMethod      = 131055
-	phoneNeeded      = 131062
 )
 
 // problem is why a request is refused.
@@ -167,7 +166,7 @@ func answerTo(q request, wamid string) []byte {
 	case q.To == "":
 		contact.UserID = q.Recipient
 	default:
-		contact.WaID = waID(q.To)
+		contact.WaID = digits(q.To)
 	}
 	if q.Type == "template" {
 		message.Status = "accepted"

@@ -24,7 +24,8 @@ type shape struct {
 type kind int
 
 const (
-	textKind kind = iota
+	anyKind kind = iota
+	textKind
 	flagKind
 	numberKind
 	wordKind // a text or a number
