@@ -33,7 +33,6 @@ const (
 	listKind
 )
 
-func anything() shape                      { return shape{} }
 func text(most int) shape                  { return shape{kind: textKind, most: most} }
 func oneOf(words ...string) shape          { return shape{kind: textKind, words: words} }
 func flag() shape                          { return shape{kind: flagKind} }
@@ -185,7 +184,7 @@ func (s shape) judgeList(name string, v any) *problem {
 		return unfit("%s must have %d to %d elements", name, s.least, s.most)
 	}
 	for _, element := range l {
-		if p := s.item.judge(name, element); p != nil {
+		if p := s.item.must().judge(name, element); p != nil {
 			return p
 		}
 	}
