@@ -76,12 +76,20 @@ func (s *Server) authorize(c *fiber.Ctx, need access, path string) (caller, tena
 			"this needs a credential: send the header Authorization: Bearer <key>")
 	}
 	var view tenant.View
-	if strings.Contains(path, tenantParam) {
-		var ok bool
-		id := domain.TenantID(strings.Clone(c.Params("tenantId")))
-		view, ok = s.ports.Directory.Get(id)
+	if strings.Contains(path, tenantParam) || path == graphPath {
+		var id domain.TenantID
+		what, ok := "tenant", true
+		if path == graphPath {
+			what = "number"
+			id, ok = s.ports.Directory.Owner(domain.NumberID(c.Params("numberId")))
+		} else {
+			id = domain.TenantID(strings.Clone(c.Params("tenantId")))
+		}
+		if ok {
+			view, ok = s.ports.Directory.Get(id)
+		}
 		if !ok || who.KeyID != "" && who.Tenant != id {
-			return caller{}, tenant.View{}, domain.Errorf(domain.Unknown, nil, "there is no such tenant")
+			return caller{}, tenant.View{}, domain.Errorf(domain.Unknown, nil, "there is no such %s", what)
 		}
 	}
 	if who.KeyID != "" {

@@ -29,6 +29,19 @@ const (
 	// costs a connection, three goroutines and a subscription.
 	maxStreamsPerTenant = 32
 
+	// maxBatch bounds the messages of one batch, and maxBatchBody their JSON
+	// (bytes): 4 KiB each, when there are that many.
+	maxBatch     = 1000
+	maxBatchBody = 4 << 20
+
+	// batchWorkers is how many messages of a batch are recorded at once, so
+	// that they share fsyncs without one batch filling the log's queue.
+	batchWorkers = 64
+
+	// maxWait bounds how long an answer is held on request (Prefer: wait),
+	// below handlerTimeout by what accepting may take.
+	maxWait = 15 * time.Second
+
 	// maxRedriveIDs bounds the messages named in one redrive.
 	maxRedriveIDs = 1000
 

@@ -78,6 +78,21 @@ type receiptJSON struct {
 	ID       domain.MessageID `json:"id"`
 	Status   string           `json:"status"`
 	Position domain.Position  `json:"position"` // for Sendlog-Min-Position
+	Warnings []warningJSON    `json:"warnings,omitempty"`
+}
+
+// warningJSON is a reason why the provider will probably refuse a message.
+type warningJSON struct {
+	Code   message.Warning `json:"code"`
+	Detail string          `json:"detail"`
+}
+
+func viewReceipt(r message.Receipt) receiptJSON {
+	out := receiptJSON{ID: r.ID, Status: message.Queued, Position: r.Position}
+	for _, w := range r.Warnings {
+		out.Warnings = append(out.Warnings, warningJSON{w, w.Words()})
+	}
+	return out
 }
 
 func viewMessage(v message.View) messageJSON {
@@ -134,6 +149,7 @@ func viewEntry(e message.Entry) entryJSON {
 func (s *Server) messageRoutes() []route {
 	return []route{
 		{fiber.MethodPost, tenantPath + "/send", toSend, s.send},
+		{fiber.MethodPost, tenantPath + batchPath, toSend, s.sendBatch},
 		{fiber.MethodGet, tenantPath + "/messages", toRead, s.listMessages},
 		{fiber.MethodGet, tenantPath + "/messages/:messageId", toRead, s.showMessage},
 		{fiber.MethodGet, tenantPath + "/messages/:messageId/timeline", toRead, s.showTimeline},
@@ -150,18 +166,15 @@ func (s *Server) send(ctx context.Context, r request) error {
 	if err := wellFormed(body); err != nil {
 		return err
 	}
-	wish, from, err := requestOf(body)
+	wish, err := wishOf(r, body)
 	if err != nil {
 		return err
 	}
 	if wish.IdempotencyKey, err = s.idempotencyKey(r.c, wish.IdempotencyKey); err != nil {
 		return err
 	}
-	wish.Tenant, wish.Actor, wish.Trace = r.tenant.ID, r.actor, traceparent(r.c)
-	if err := sendFrom(&wish, r, from); err != nil {
-		return err
-	}
-	receipt, err := s.accept(ctx, r, wish)
+	receipt, allowed, err := s.accept(ctx, r, wish)
+	showQuota(r.c, allowed)
 	if err != nil {
 		return err
 	}
@@ -169,7 +182,20 @@ func (s *Server) send(ctx context.Context, r request) error {
 		r.c.Set(headerReplayed, "true")
 	}
 	r.c.Set(fiber.HeaderLocation, "/tenants/"+string(r.tenant.ID)+"/messages/"+string(receipt.ID))
-	return answer(r.c, fiber.StatusAccepted, receiptJSON{ID: receipt.ID, Status: message.Queued, Position: receipt.Position})
+	if wait := preferredWait(r.c); wait > 0 {
+		return s.answerSettled(ctx, r, receipt, wait)
+	}
+	return answer(r.c, fiber.StatusAccepted, viewReceipt(receipt))
+}
+
+// wishOf is requestOf for the tenant, and from a number, of a request.
+func wishOf(r request, body []byte) (message.Request, error) {
+	wish, from, err := requestOf(body)
+	if err != nil {
+		return wish, err
+	}
+	wish.Tenant, wish.Actor, wish.Trace = r.tenant.ID, r.actor, traceparent(r.c)
+	return wish, sendFrom(&wish, r, from)
 }
 
 // requestOf reads one request to send from a JSON object that is well formed:
@@ -184,7 +210,7 @@ func requestOf(body []byte) (wish message.Request, from domain.NumberID, err err
 		text("to", &wish.To), text("recipient", &wish.Recipient), text("recipient_type", &wish.RecipientType),
 		text("priority", &wish.Priority), text("reference", &wish.Reference),
 		text("send_at", &wish.SendAt), text("expires_at", &wish.ExpiresAt), maybe("ttl", &wish.TTL),
-		text("on_unknown", &wish.OnUnknown), maybe("unknown_wait", &wish.UnknownWait),
+		text("on_unknown", &wish.OnUnknown), maybe("unknown_wait", &wish.UnknownWait), flag("enforce_window", &wish.EnforceWindow),
 	)
 	if err != nil {
 		return message.Request{}, "", err
@@ -251,11 +277,7 @@ func (s *Server) idempotencyKey(c *fiber.Ctx, inBody string) (string, error) {
 		return "", invalid("send the header %s once", headerIdempotencyKey)
 	}
 	if len(shown) == 0 {
-		if inBody == "" && s.cfg.RequireKey {
-			return "", &domain.Error{Kind: domain.Invalid, Message: "requests need an idempotency key here, so that a repeat sends nothing twice",
-				Faults: []domain.Fault{{Pointer: "/idempotency_key", Detail: "is required, here or as the header " + headerIdempotencyKey}}}
-		}
-		return inBody, nil
+		return inBody, s.requireKey(inBody)
 	}
 	inHeader := string(shown[0])
 	if inHeader == "" {
@@ -266,6 +288,16 @@ func (s *Server) idempotencyKey(c *fiber.Ctx, inBody string) (string, error) {
 			Faults: []domain.Fault{{Pointer: "/idempotency_key", Detail: "differs from the header " + headerIdempotencyKey + "; send one of them, or the same key in both"}}}
 	}
 	return inHeader, nil
+}
+
+// requireKey refuses a request without an idempotency key where they are
+// required.
+func (s *Server) requireKey(key string) error {
+	if key != "" || !s.cfg.RequireKey {
+		return nil
+	}
+	return &domain.Error{Kind: domain.Invalid, Message: "requests need an idempotency key here, so that a repeat sends nothing twice",
+		Faults: []domain.Fault{{Pointer: "/idempotency_key", Detail: "is required, here or as the header " + headerIdempotencyKey}}}
 }
 
 var goodTrace = regexp.MustCompile(`^[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}$`)

@@ -53,6 +53,8 @@ type Check struct {
 // Directory knows the tenants and their keys. It answers from memory.
 type Directory interface {
 	Get(id domain.TenantID) (tenant.View, bool)
+	// Owner returns the tenant that has a number.
+	Owner(n domain.NumberID) (domain.TenantID, bool)
 	// List returns up to limit tenants with an id above after, in order of id.
 	List(after domain.TenantID, limit int) []tenant.View
 	// Authenticate returns who an API key speaks for at a time. It compares
@@ -218,6 +220,8 @@ type Feed interface {
 	// feed closes the channel when ctx ended, and earlier to cut off a
 	// listener that is too slow.
 	Subscribe(ctx context.Context, t domain.TenantID) (<-chan Live, error)
+	// About is Subscribe for what happens to one message.
+	About(ctx context.Context, t domain.TenantID, id domain.MessageID) (<-chan Live, error)
 }
 
 // Verifier tells whether a webhook really comes from the app.

@@ -41,6 +41,7 @@ var kinds = map[domain.ErrKind]struct {
 	domain.Taken:       {fiber.StatusConflict, "Conflict"},
 	domain.TooLarge:    {fiber.StatusRequestEntityTooLarge, "Too large"},
 	domain.Unavailable: {fiber.StatusServiceUnavailable, "Unavailable"},
+	domain.Unwelcome:   {fiber.StatusUnprocessableEntity, "Not welcome now"},
 	domain.Unknown:     {fiber.StatusNotFound, "Not found"},
 	headTooLarge:       {fiber.StatusRequestHeaderFieldsTooLarge, "Header too large"},
 	tooSlow:            {fiber.StatusRequestTimeout, "Request timeout"},
@@ -64,19 +65,7 @@ type fault struct {
 // refuse writes err as the answer, and to the log when it is ours to mend.
 // route is a pattern.
 func (s *Server) refuse(c *fiber.Ctx, route string, err error) {
-	e := kinded(c, err)
-	kind, ok := kinds[e.Kind]
-	if !ok {
-		e = domain.Errorf(domain.Bug, err, "something broke on our side")
-		kind = kinds[domain.Bug]
-	}
-	p := problem{
-		Type: "/problems/" + string(e.Kind), Title: kind.title, Status: kind.status,
-		Detail: e.Message, Instance: requestID(c),
-	}
-	for _, f := range e.Faults {
-		p.Errors = append(p.Errors, fault(f))
-	}
+	e, p := problemOf(c, err)
 	if p.Status >= fiber.StatusInternalServerError {
 		level := slog.LevelError
 		if e.Kind == domain.Unavailable {
@@ -92,13 +81,36 @@ func (s *Server) refuse(c *fiber.Ctx, route string, err error) {
 	case domain.Limited, domain.Unavailable:
 		c.Set(fiber.HeaderRetryAfter, seconds(e.RetryAfter))
 	}
-	body, err := json.Marshal(p)
+	var words any = p
+	contentType := "application/problem+json"
+	if route == graphPath { // whose clients know Meta's errors
+		words, contentType = graphProblem(e, p), fiber.MIMEApplicationJSON
+	}
+	body, err := json.Marshal(words)
 	if err != nil {
 		body = []byte("{}") // strings and an int; marshalling them cannot fail
 	}
 	c.Status(p.Status)
-	c.Set(fiber.HeaderContentType, "application/problem+json")
+	c.Set(fiber.HeaderContentType, contentType)
 	c.Response().SetBodyRaw(body)
+}
+
+// problemOf puts an error into the words of this border.
+func problemOf(c *fiber.Ctx, err error) (*domain.Error, problem) {
+	e := kinded(c, err)
+	kind, ok := kinds[e.Kind]
+	if !ok {
+		e = domain.Errorf(domain.Bug, err, "something broke on our side")
+		kind = kinds[domain.Bug]
+	}
+	p := problem{
+		Type: "/problems/" + string(e.Kind), Title: kind.title, Status: kind.status,
+		Detail: e.Message, Instance: requestID(c),
+	}
+	for _, f := range e.Faults {
+		p.Errors = append(p.Errors, fault(f))
+	}
+	return e, p
 }
 
 // kinded gives every error that may reach this border a kind and a sentence.
@@ -125,8 +137,8 @@ func ofFiber(c *fiber.Ctx, e *fiber.Error) *domain.Error {
 		allow := string(c.Response().Header.Peek(fiber.HeaderAllow))
 		return domain.Errorf(badMethod, nil, "this path answers %s only", strings.ReplaceAll(allow, ", ", " and "))
 	case fiber.StatusRequestEntityTooLarge:
-		return domain.Errorf(domain.TooLarge, nil, "the body is larger than %d KiB (webhooks: %d KiB)",
-			domain.MaxRequestBody>>10, domain.MaxWebhookBody>>10)
+		return domain.Errorf(domain.TooLarge, nil, "the body is larger than %d KiB (webhooks: %d KiB, batches: %d KiB)",
+			domain.MaxRequestBody>>10, domain.MaxWebhookBody>>10, maxBatchBody>>10)
 	case fiber.StatusRequestHeaderFieldsTooLarge:
 		return domain.Errorf(headTooLarge, nil, "the request line and header fields are larger than %d KiB together", maxHeader>>10)
 	case fiber.StatusRequestTimeout, fiber.StatusBadGateway:

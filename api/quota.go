@@ -45,16 +45,15 @@ func (s *Server) setQuota(ctx context.Context, r request) error {
 
 // accept records a request to send if the tenant's quota allows it. Only what
 // is new counts: a repeat, or a request that is refused, is given back.
-func (s *Server) accept(ctx context.Context, r request, wish message.Request) (message.Receipt, error) {
+func (s *Server) accept(ctx context.Context, r request, wish message.Request) (message.Receipt, tenant.Allowance, error) {
 	quota := r.tenant.Quota
 	allowed, err := s.ports.Throttle.Take(ctx, r.tenant.ID, quota)
 	if err != nil {
-		return message.Receipt{}, err
+		return message.Receipt{}, allowed, err
 	}
-	showQuota(r.c, allowed)
 	if !allowed.OK {
 		s.cfg.Meter.Add(domain.SendsLimited, 1)
-		return message.Receipt{}, &domain.Error{Kind: domain.Limited, RetryAfter: allowed.Wait,
+		return message.Receipt{}, allowed, &domain.Error{Kind: domain.Limited, RetryAfter: allowed.Wait,
 			Message: "this tenant's quota is used up for now; the header Retry-After says when there is more"}
 	}
 	receipt, err := s.ports.Sender.Accept(ctx, wish)
@@ -62,7 +61,7 @@ func (s *Server) accept(ctx context.Context, r request, wish message.Request) (m
 	if receipt.Replayed || err != nil && domain.KindOf(err) != domain.Unavailable {
 		s.ports.Throttle.Return(r.tenant.ID, quota)
 	}
-	return receipt, err
+	return receipt, allowed, err
 }
 
 // showQuota sets the RateLimit fields (draft-ietf-httpapi-ratelimit-headers-10).

@@ -46,6 +46,7 @@ func (s *Server) routes(admin bool) []route {
 	all = append(all, s.keyRoutes()...)
 	all = append(all, s.auditRoutes()...)
 	all = append(all, s.messageRoutes()...)
+	all = append(all, s.graphRoutes()...)
 	all = append(all, s.customerRoutes()...)
 	all = append(all, s.noticeRoutes()...)
 	all = append(all, s.streamRoutes()...)

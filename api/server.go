@@ -185,10 +185,13 @@ func (s *Server) app(admin bool) *fiber.App {
 	return app
 }
 
-// bodyLimit lets only webhooks be larger than a JSON request.
+// bodyLimit lets only webhooks and batches be larger than a JSON request.
 func bodyLimit(h *fasthttp.RequestHeader) fasthttp.RequestConfig {
-	if bytes.HasPrefix(h.RequestURI(), []byte(webhookPath)) {
+	switch {
+	case bytes.HasPrefix(h.RequestURI(), []byte(webhookPath)):
 		return fasthttp.RequestConfig{MaxRequestBodySize: domain.MaxWebhookBody}
+	case bytes.HasSuffix(h.RequestURI(), []byte(batchPath)):
+		return fasthttp.RequestConfig{MaxRequestBodySize: maxBatchBody}
 	}
 	return fasthttp.RequestConfig{MaxRequestBodySize: domain.MaxRequestBody}
 }

@@ -360,6 +360,7 @@ type subscription struct {
 	ctx    context.Context
 	tenant domain.TenantID
 	feed   chan Live
+	about  domain.MessageID // one message only; empty: all
 }
 
 var noon = time.Date(2026, 3, 4, 12, 0, 0, 0, time.UTC)
@@ -517,12 +518,21 @@ func (h *house) Messages(_ context.Context, t domain.TenantID, f MessageFilter, 
 
 func (h *house) Message(_ context.Context, t domain.TenantID, id domain.MessageID) (message.View, error) {
 	h.note(string(t), string(id))
+	h.mu.Lock()
+	defer h.mu.Unlock()
 	for _, m := range h.messages {
 		if m.ID == id && m.Tenant == t {
 			return m, nil
 		}
 	}
 	return message.View{}, domain.Errorf(domain.Unknown, nil, "there is no such message")
+}
+
+// shows makes a message look so from now on.
+func (h *house) shows(v message.View) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.messages = append([]message.View{v}, h.messages...)
 }
 
 func (h *house) Timeline(ctx context.Context, t domain.TenantID, id domain.MessageID) ([]message.Entry, error) {
@@ -607,8 +617,34 @@ func (h *house) Rebuild(_ context.Context, id string) (Rebuild, error) {
 
 func (h *house) Subscribe(ctx context.Context, t domain.TenantID) (<-chan Live, error) {
 	feed := make(chan Live)
-	h.subscribed <- subscription{ctx, t, feed}
+	h.subscribed <- subscription{ctx: ctx, tenant: t, feed: feed}
 	return feed, nil
+}
+
+// strangers is a tenant whom nobody has ever written to.
+type strangers struct{}
+
+func (strangers) Contact(context.Context, domain.TenantID, domain.NumberID, string) (message.Contact, error) {
+	return message.Contact{}, nil
+}
+
+// About implements Feed, closing the channel with its context as the port
+// promises.
+func (h *house) About(ctx context.Context, t domain.TenantID, id domain.MessageID) (<-chan Live, error) {
+	in, out := make(chan Live), make(chan Live)
+	go func() {
+		defer close(out)
+		for {
+			select {
+			case l := <-in:
+				out <- l
+			case <-ctx.Done():
+				return
+			}
+		}
+	}()
+	h.subscribed <- subscription{ctx: ctx, tenant: t, feed: in, about: id}
+	return out, nil
 }
 
 // memoryJournal applies what it records at once.

@@ -13,12 +13,15 @@ import (
 
 // Inbox turns the provider's webhooks into facts.
 type Inbox struct {
+	Breaker    Breaker
 	Clock      domain.Clock
 	Logger     *slog.Logger
 	Meter      domain.Meter
 	Owners     Owners
+	Paces      Paces
 	Quarantine Quarantine
 	Recorder   Recorder
+	Throughput Throughput
 }
 
 // Why a payload is in quarantine.
@@ -45,6 +48,7 @@ func (i *Inbox) Receive(ctx context.Context, body []byte) error {
 		return i.keep(ctx, unknownShape, body)
 	}
 	var events []domain.Event
+	var reactions []reaction
 	for _, c := range delivery.Changes {
 		tenant, reason := i.route(c)
 		if reason != "" {
@@ -58,8 +62,17 @@ func (i *Inbox) Receive(ctx context.Context, body []byte) error {
 			return err
 		}
 		events = append(events, facts...)
+		reactions = append(reactions, i.reactions(tenant, c)...)
 	}
-	return i.Recorder.Record(ctx, events)
+	if err := i.Recorder.Record(ctx, events); err != nil {
+		return err
+	}
+	for _, react := range reactions {
+		if err := react(ctx); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // route finds the tenant of a change: by number, or by account when no number

@@ -27,9 +27,10 @@ type Policy struct {
 	Calls    int // concurrent calls of this process, default 2,048
 	// A number to one recipient: one call every PairEvery (default 6 s), of
 	// which PairBurst (default 45) may come at once.
-	PairEvery time.Duration
-	PairBurst int
-	Drain     time.Duration // how long running calls may finish when stopping, default 35 s: a call takes 30 s at most
+	PairEvery  time.Duration
+	PairBurst  int
+	ProbeEvery time.Duration // of the [Prober], default 3 min
+	Drain      time.Duration // how long running calls may finish when stopping, default 35 s: a call takes 30 s at most
 }
 
 func (p Policy) withDefaults() Policy {

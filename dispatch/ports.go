@@ -118,6 +118,24 @@ type Breaker interface {
 	Unblock(context.Context, tenant.UnblockWish) error
 }
 
+// Numbers knows the numbers of tenants. It answers from memory.
+type Numbers interface {
+	Blocked() []tenant.Blocked
+	// InAccount returns a tenant's numbers in an account, simulated ones left
+	// out.
+	InAccount(t domain.TenantID, waba string) []domain.NumberID
+}
+
+// Paces records how fast numbers may send.
+type Paces interface {
+	Pace(context.Context, tenant.PaceWish) (tenant.View, error)
+}
+
+// Throughput learns how fast the numbers of an account may send.
+type Throughput interface {
+	Learn(ctx context.Context, t domain.TenantID, waba string)
+}
+
 // Settings knows how tenants want their messages sent. It answers from memory.
 type Settings interface {
 	Sending(domain.TenantID) tenant.Sending

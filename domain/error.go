@@ -18,6 +18,7 @@ const (
 	Forbidden   ErrKind = "forbidden"    // the credential does not reach this far
 	Taken       ErrKind = "conflict"     // somebody else has it
 	KeyReused   ErrKind = "key_reused"   // same idempotency key, other request
+	Unwelcome   ErrKind = "unwelcome"    // the person it is for has not opened the door for it
 	TooLarge    ErrKind = "too_large"    // a named limit was passed
 	Limited     ErrKind = "rate_limited" // too much, later is fine
 	Unavailable ErrKind = "unavailable"  // a dependency did not answer in time; try again

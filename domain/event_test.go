@@ -205,14 +205,16 @@ func fill(t *rapid.T, v reflect.Value) {
 	case reflect.Int, reflect.Int64:
 		v.SetInt(rapid.Int64().Draw(t, "int"))
 	case reflect.Slice:
-		if v.Type().Elem().Kind() != reflect.Uint8 {
-			v.Set(reflect.MakeSlice(v.Type(), rapid.IntRange(1, 3).Draw(t, "length"), 3))
-			for i := range v.Len() {
-				fill(t, v.Index(i))
-			}
+		if v.Type().Elem().Kind() == reflect.Uint8 {
+			v.SetBytes(rapid.SliceOfN(rapid.Byte(), 1, 40).Draw(t, "bytes"))
 			return
 		}
-		v.SetBytes(rapid.SliceOfN(rapid.Byte(), 1, 40).Draw(t, "bytes"))
+		if n := rapid.IntRange(0, 3).Draw(t, "length"); n > 0 { // an empty one is written as none
+			v.Set(reflect.MakeSlice(v.Type(), n, n))
+			for i := range n {
+				fill(t, v.Index(i))
+			}
+		}
 	default:
 		t.Fatalf("a fact has a field of kind %s: teach fill about it", v.Kind())
 	}

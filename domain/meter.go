@@ -14,6 +14,7 @@ const (
 	SendsLimited      Counter   = "sendlog_sends_limited_total" // refused by a tenant's quota
 	SendsReplayed     Counter   = "sendlog_sends_replayed_total"
 	PastUnknown       Counter   = "sendlog_past_unknown_total"   // keyed requests decided by the hot log alone
+	WindowUnknown     Counter   = "sendlog_window_unknown_total" // requests accepted without a look at the customer's window
 	AttemptsConcluded Counter   = "sendlog_attempts_total"       // outcome
 	FenceLost         Counter   = "sendlog_fence_lost_total"     // a second worker dropped the job
 	DeadLettered      Counter   = "sendlog_dead_letters_total"   // reason

@@ -55,36 +55,37 @@ func messagesModel() Model {
 // messageDoc is everything about one message.
 type messageDoc struct {
 	Head
-	Number         domain.NumberID `json:"number"`
-	Direction      string          `json:"direction"`
-	Type           string          `json:"type"`
-	Status         string          `json:"status"`  // the headline
-	Contact        string          `json:"contact"` // what a customer is looked up by: phone digits, BSUID, or else the group
-	Text           string          `json:"text,omitempty"`
-	Content        string          `json:"content,omitempty"` // verbatim JSON, kept as text so that no store rewrites it
-	To             string          `json:"to,omitempty"`
-	Person         personDoc       `json:"person,omitzero"`
-	GroupID        string          `json:"group_id,omitempty"`
-	Wamids         []string        `json:"wamids,omitempty"`
-	ReplyTo        string          `json:"reply_to,omitempty"`
-	IdempotencyKey string          `json:"idempotency_key,omitempty"`
-	Fingerprint    string          `json:"fingerprint,omitempty"` // of the request; shown to nobody
-	Attempts       int             `json:"attempts,omitempty"`
-	Accepted       bool            `json:"accepted,omitempty"`
-	Unknown        int             `json:"unknown_attempt,omitempty"` // the newest attempt whose outcome is unknown
-	Dead           bool            `json:"dead,omitempty"`
-	Ended          string          `json:"ended,omitempty"` // cancelled or expired
-	SendAt         instant         `json:"send_at,omitzero"`
-	ExpiresAt      instant         `json:"expires_at,omitzero"`
-	Priority       string          `json:"priority,omitempty"`
-	Reference      string          `json:"reference,omitempty"`
-	Refusal        *refusalDoc     `json:"refusal,omitempty"` // the newest one
-	Statuses       []statusDoc     `json:"statuses,omitempty"`
-	ErrorCode      int             `json:"error_code,omitempty"`
-	ErrorReason    string          `json:"error_reason,omitempty"`
-	CreatedAt      instant         `json:"created_at"`
-	UpdatedAt      instant         `json:"updated_at"`
-	Timeline       []entryDoc      `json:"timeline"`
+	Number         domain.NumberID   `json:"number"`
+	Direction      string            `json:"direction"`
+	Type           string            `json:"type"`
+	Status         string            `json:"status"`  // the headline
+	Contact        string            `json:"contact"` // what a customer is looked up by: phone digits, BSUID, or else the group
+	Text           string            `json:"text,omitempty"`
+	Content        string            `json:"content,omitempty"` // verbatim JSON, kept as text so that no store rewrites it
+	To             string            `json:"to,omitempty"`
+	Person         personDoc         `json:"person,omitzero"`
+	GroupID        string            `json:"group_id,omitempty"`
+	Wamids         []string          `json:"wamids,omitempty"`
+	ReplyTo        string            `json:"reply_to,omitempty"`
+	IdempotencyKey string            `json:"idempotency_key,omitempty"`
+	Fingerprint    string            `json:"fingerprint,omitempty"` // of the request; shown to nobody
+	Attempts       int               `json:"attempts,omitempty"`
+	Accepted       bool              `json:"accepted,omitempty"`
+	Unknown        int               `json:"unknown_attempt,omitempty"` // the newest attempt whose outcome is unknown
+	Dead           bool              `json:"dead,omitempty"`
+	Ended          string            `json:"ended,omitempty"` // cancelled or expired
+	SendAt         instant           `json:"send_at,omitzero"`
+	ExpiresAt      instant           `json:"expires_at,omitzero"`
+	Priority       string            `json:"priority,omitempty"`
+	Reference      string            `json:"reference,omitempty"`
+	Warnings       []message.Warning `json:"warnings,omitempty"`
+	Refusal        *refusalDoc       `json:"refusal,omitempty"` // the newest one
+	Statuses       []statusDoc       `json:"statuses,omitempty"`
+	ErrorCode      int               `json:"error_code,omitempty"`
+	ErrorReason    string            `json:"error_reason,omitempty"`
+	CreatedAt      instant           `json:"created_at"`
+	UpdatedAt      instant           `json:"updated_at"`
+	Timeline       []entryDoc        `json:"timeline"`
 }
 
 type refusalDoc struct {

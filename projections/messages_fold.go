@@ -162,7 +162,7 @@ func (m *messageDoc) requested(e domain.Event) error {
 	}
 	m.Type, m.To, m.IdempotencyKey, m.Fingerprint = f.Type, f.To, f.IdempotencyKey, f.Fingerprint
 	m.Content, m.Text = string(f.Content), words(f.Type, f.Content)
-	m.SendAt, m.ExpiresAt, m.Priority, m.Reference = at(f.SendAt), at(f.ExpiresAt), f.Priority, f.Reference
+	m.SendAt, m.ExpiresAt, m.Priority, m.Reference, m.Warnings = at(f.SendAt), at(f.ExpiresAt), f.Priority, f.Reference, f.Warnings
 	m.CreatedAt = at(e.At)
 	m.ReplyTo = replyTo(f.Content)
 	if f.Group {

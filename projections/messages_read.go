@@ -55,7 +55,7 @@ func (l *Library) Find(ctx context.Context, t domain.TenantID, id domain.Message
 		return message.PastRequest{}, false, err
 	}
 	return message.PastRequest{Number: m.Number, Fingerprint: m.Fingerprint, Position: m.Position,
-		Done: m.Attempts > 0 || m.Status != message.Queued}, true, nil
+		Warnings: m.Warnings, Done: m.Attempts > 0 || m.Status != message.Queued}, true, nil
 }
 
 var _ message.Past = (*Library)(nil)

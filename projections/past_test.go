@@ -1,6 +1,7 @@
 package projections_test
 
 import (
+	"reflect"
 	"testing"
 
 	"github.com/sendlog/sendlog/domain"
@@ -19,7 +20,7 @@ func TestFindRemembersRequests(t *testing.T) {
 	w.log.add(w.attempt("msg_a", 1), w.accept("msg_a", 1, "wamid.a"), w.attempt("msg_headless", 1))
 	l := w.library()
 	got, found, err := l.Find(t.Context(), tenA, "msg_a")
-	if want := (message.PastRequest{Number: numA, Fingerprint: "f1", Position: at, Done: true}); err != nil || !found || got != want {
+	if want := (message.PastRequest{Number: numA, Fingerprint: "f1", Position: at, Done: true}); err != nil || !found || !reflect.DeepEqual(got, want) {
 		t.Errorf("found %+v, %t, %v; want %+v", got, found, err, want)
 	}
 	if got, found, err := l.Find(t.Context(), tenA, "msg_headless"); err != nil || !found || got.Fingerprint != "" {

@@ -54,7 +54,7 @@ const connectTimeout = 10 * time.Second
 
 // Open connects and makes sure that every stream and consumer exists.
 func Open(ctx context.Context, c Config) (*Broker, error) {
-	b := &Broker{codec: codec{sealer: c.Sealer}, log: c.Log, meter: c.Meter}
+	b := &Broker{codec: codec{sealer: c.Sealer, history: history}, log: c.Log, meter: c.Meter}
 	for range publishers + 3 {
 		nc, err := c.dial()
 		if err != nil {

@@ -38,9 +38,15 @@ type envelope struct {
 }
 
 // codec turns events into stored bytes and back.
-type codec struct{ sealer Sealer }
+type codec struct {
+	sealer  Sealer
+	history upcasts
+}
 
 func (c codec) encode(e domain.Event) ([]byte, error) {
+	if newest := c.history.newest(e.Type); e.Version != newest {
+		return nil, domain.Errorf(domain.Bug, nil, "%s is written in version %d, and not in %d", e.Type, newest, e.Version)
+	}
 	env := envelope{
 		ID: e.ID, Type: e.Type, Version: e.Version, Tenant: e.Key.Tenant, Key: keyText(e.Key.Kind, e.Key.ID), Number: e.Key.Number, At: e.At,
 		Causation: e.Causation, Correlation: e.Correlation, Actor: e.Actor, Trace: e.Trace, Facts: e.Facts,
@@ -107,20 +113,19 @@ func (c codec) open(data []byte) (envelope, []byte, error) {
 	if err := json.Unmarshal(data, &env); err != nil {
 		return env, nil, fmt.Errorf("%w: %w", errUndecodable, err)
 	}
-	if env.Version != 1 {
-		return env, nil, fmt.Errorf("%w: %s has version %d, this build reads 1", errUndecodable, env.Type, env.Version)
+	var personal []byte
+	if len(env.Sealed) > 0 {
+		var err error
+		personal, err = c.sealer.Open(env.Tenant, env.ID, env.Sealed)
+		if domain.KindOf(err) == domain.Unavailable {
+			return env, nil, err // the key may come: not an event that cannot be read
+		}
+		if err != nil {
+			return env, nil, fmt.Errorf("%w: %w", errUndecodable, err)
+		}
 	}
-	if len(env.Sealed) == 0 {
-		return env, nil, nil
-	}
-	personal, err := c.sealer.Open(env.Tenant, env.ID, env.Sealed)
-	if domain.KindOf(err) == domain.Unavailable {
-		return env, nil, err // the key may come: not an event that cannot be read
-	}
-	if err != nil {
-		return env, nil, fmt.Errorf("%w: %w", errUndecodable, err)
-	}
-	return env, personal, nil
+	personal, err := c.history.lift(&env, personal)
+	return env, personal, err
 }
 
 func (env envelope) event(k domain.Key, seq uint64, personal []byte) domain.Event {

@@ -70,14 +70,7 @@ func TestGoldenEvents(t *testing.T) {
 	}
 	var seen []string
 	for _, path := range files {
-		b, err := os.ReadFile(path)
-		if err != nil {
-			t.Fatal(err)
-		}
-		var g golden
-		if err := json.Unmarshal(b, &g); err != nil {
-			t.Fatalf("%s: %v", path, err)
-		}
+		g := readGolden(t, path)
 		seen = append(seen, g.Type)
 		e, err := goldenCodec(t, g.DataKey).decode(g.Subject, 7, g.Stored)
 		if err != nil {
@@ -107,6 +100,19 @@ func TestGoldenEvents(t *testing.T) {
 			t.Errorf("%s has no golden file: run go test ./streams -run Golden -update", f.EventType())
 		}
 	}
+}
+
+func readGolden(t *testing.T, path string) golden {
+	t.Helper()
+	b, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var g golden
+	if err := json.Unmarshal(b, &g); err != nil {
+		t.Fatalf("%s: %v", path, err)
+	}
+	return g
 }
 
 func goldenCodec(t *testing.T, wrapped []byte) codec {

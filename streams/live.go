@@ -61,11 +61,23 @@ func (l *Live) Subscribe(ctx context.Context, t domain.TenantID) (<-chan Announc
 	if !domain.ValidToken(string(t)) { // a wildcard would hear everybody
 		return nil, domain.Errorf(domain.Bug, nil, "a tenant id does not fit a subject")
 	}
+	return l.listen(ctx, t, liveSubject(t))
+}
+
+// About is Subscribe for what is announced of one message.
+func (l *Live) About(ctx context.Context, t domain.TenantID, id domain.MessageID) (<-chan Announcement, error) {
+	if !domain.ValidToken(string(t)) || !domain.ValidToken(string(id)) {
+		return nil, domain.Errorf(domain.Bug, nil, "an id does not fit a subject")
+	}
+	return l.listen(ctx, t, liveMessageSubject(t, id))
+}
+
+func (l *Live) listen(ctx context.Context, t domain.TenantID, subject string) (<-chan Announcement, error) {
 	ear := &listener{out: make(chan Announcement, liveBuffer)}
 	nc := l.b.conns[publishers+1]
 	ctx, cancel := context.WithCancel(ctx)
 	broken := l.b.away.next()
-	sub, err := nc.Subscribe(liveSubject(t), func(m *nats.Msg) {
+	sub, err := nc.Subscribe(subject, func(m *nats.Msg) {
 		if !ear.hear(announcement(t, m)) {
 			l.b.meter.Add(domain.LiveDropped, 1)
 			cancel()

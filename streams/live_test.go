@@ -159,3 +159,20 @@ func TestSlowListenerIsCutOff(t *testing.T) {
 	announce(t, b, news(tenantA, count))
 	hears(t, quick, news(tenantA, count))
 }
+
+// Who listens for one message hears that one only, of its own tenant.
+func TestLiveAboutOneMessage(t *testing.T) {
+	t.Parallel()
+	b := oneNode(t, streams.Interval)
+	c, err := b.Live().About(t.Context(), tenantA, "msg_1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	announce(t, b, news(tenantA, 11), news(tenantB, 1), news(tenantA, 2), news(tenantA, 1))
+	hears(t, c, news(tenantA, 1))
+	for _, id := range []domain.MessageID{"", "*", "a.b", ">"} {
+		if _, err := b.Live().About(t.Context(), tenantA, id); domain.KindOf(err) != domain.Bug {
+			t.Errorf("%q: %v", id, err)
+		}
+	}
+}

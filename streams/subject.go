@@ -104,6 +104,12 @@ func deadSubject(kind string, t domain.TenantID, id string) string {
 // liveSubject is what a tenant may subscribe to.
 func liveSubject(t domain.TenantID) string { return fmt.Sprintf("live.%s.>", t) }
 
+// liveMessageSubject matches what is announced of one message: its types are
+// "message." and one word.
+func liveMessageSubject(t domain.TenantID, id domain.MessageID) string {
+	return fmt.Sprintf("live.%s.message.*.%s", t, id)
+}
+
 // archiveSubjects is what an archive stream takes. Streams of one server may
 // not share subjects, so the stream's own name is part of them.
 func archiveSubjects(stream string) string { return archiveToken(stream) + ".>" }

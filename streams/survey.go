@@ -106,7 +106,7 @@ func surveyStream(want jetstream.StreamConfig, info *jetstream.StreamInfo) Strea
 	d.note("max age", want.MaxAge, got.MaxAge)
 	d.note("allow direct", want.AllowDirect, got.AllowDirect)
 	d.note("replicas", want.Replicas, got.Replicas)
-	if got.MaxMsgsPerSubject > 0 || got.MaxMsgs > 0 {
+	if got.MaxMsgsPerSubject > 0 && want.MaxMsgsPerSubject == 0 || got.MaxMsgs > 0 {
 		d = append(d, "it forgets or refuses by count")
 	}
 	s.Differs = d

@@ -94,6 +94,19 @@ func (f feed) Subscribe(ctx context.Context, t domain.TenantID) (<-chan api.Live
 	if err != nil {
 		return nil, err
 	}
+	return passed(ctx, in), nil
+}
+
+// About implements api.Feed.
+func (f feed) About(ctx context.Context, t domain.TenantID, id domain.MessageID) (<-chan api.Live, error) {
+	in, err := f.live.About(ctx, t, id)
+	if err != nil {
+		return nil, err
+	}
+	return passed(ctx, in), nil
+}
+
+func passed(ctx context.Context, in <-chan streams.Announcement) <-chan api.Live {
 	out := make(chan api.Live)
 	go func() {
 		defer close(out)
@@ -105,7 +118,7 @@ func (f feed) Subscribe(ctx context.Context, t domain.TenantID) (<-chan api.Live
 			}
 		}
 	}()
-	return out, nil
+	return out
 }
 
 // reading gives the API the read models.

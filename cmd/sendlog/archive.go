@@ -21,8 +21,8 @@ func (h *house) openArchive(context.Context) error {
 	return nil
 }
 
-// pastPatience bounds asking the read models for an old request: an accept
-// waits for it.
+// pastPatience bounds asking the read models for an old request, and for what
+// is known of its recipient: an accept waits for it.
 const pastPatience = 250 * time.Millisecond
 
 // clockMargin is how far the clocks of two processes may be apart.
@@ -49,6 +49,16 @@ func (p past) Find(ctx context.Context, t domain.TenantID, id domain.MessageID) 
 	ctx, cancel := context.WithTimeout(ctx, pastPatience)
 	defer cancel()
 	return p.library.Find(ctx, t, id)
+}
+
+// contacts tells what people have said, for a request that is being accepted.
+type contacts struct{ library *projections.Library }
+
+// Contact implements message.Contacts.
+func (c contacts) Contact(ctx context.Context, t domain.TenantID, n domain.NumberID, recipient string) (message.Contact, error) {
+	ctx, cancel := context.WithTimeout(ctx, pastPatience)
+	defer cancel()
+	return c.library.Contact(ctx, t, n, recipient)
 }
 
 // archiveGauges show how far the log reaches; -1 when it cannot be asked.

@@ -250,16 +250,19 @@ func (h *house) lockReadModels() error {
 }
 
 func (h *house) openDispatch(context.Context) error {
-	h.inbox = &dispatch.Inbox{Clock: h.clock, Logger: h.log, Meter: h.meter, Owners: h.directory,
-		Quarantine: h.broker.Quarantine(h.vault), Recorder: h.broker.Events()}
-	if !h.config.has(roleDispatch) {
-		return nil
-	}
 	meta, err := cloudapi.New(cloudapi.Config{BaseURL: h.config.GraphURL, Version: h.config.GraphVer})
 	if err != nil {
 		return configError{"GRAPH_URL", err.Error(), "leave it out for https://graph.facebook.com"}
 	}
 	policy := h.policy
+	peers := h.broker.Presence(roleDispatch)
+	prober := &dispatch.Prober{Breaker: h.registry, Clock: h.clock, Every: policy.ProbeEvery, Logger: h.log, Meta: meta,
+		Numbers: h.directory, Paces: h.registry, Shares: peers.Count, Tokens: h.registry}
+	h.inbox = &dispatch.Inbox{Breaker: h.registry, Clock: h.clock, Logger: h.log, Meter: h.meter, Owners: h.directory,
+		Paces: h.registry, Quarantine: h.broker.Quarantine(h.vault), Recorder: h.broker.Events(), Throughput: prober}
+	if !h.config.has(roleDispatch) {
+		return nil
+	}
 	if h.config.NATSURL != "" { // another process may hold a lane, or have held it a moment ago
 		policy.Patience = cloudapi.CallTimeout + 5*time.Second
 	}
@@ -270,6 +273,8 @@ func (h *house) openDispatch(context.Context) error {
 		Rates:    h.directory, Settings: h.directory, Tokens: h.registry, Work: work{h.broker},
 	})
 	h.services.start("dispatch", d.Run)
+	h.services.start("presence of dispatchers", peers.Run)
+	h.services.start("prober", prober.Run)
 	for what, count := range map[string]func(dispatch.Waiting) int{
 		"number": func(w dispatch.Waiting) int { return w.Number },
 		"pair":   func(w dispatch.Waiting) int { return w.Pair },
@@ -292,7 +297,7 @@ func (h *house) openDoors(ctx context.Context) error {
 	}
 	others := h.broker.Presence(roleAPI)
 	if h.config.has(roleAPI) {
-		h.services.start("presence", others.Run)
+		h.services.start("presence of doors", others.Run)
 	}
 	rotation := newRotation(h.registry, h.log)
 	h.services.start("rotation", rotation.run)
@@ -312,7 +317,8 @@ func (h *house) openDoors(ctx context.Context) error {
 			Governor: h.registry, Inbox: h.inbox, Issuer: h.registry, Messages: lib,
 			Metrics: h.meter.handler(), Notices: lib, Quarantine: quarantine{h.broker.Quarantine(h.vault)},
 			Rebuilds: newRebuilds(h.library), Registrar: h.registry, Rotation: rotation,
-			Sender:   &message.Accepter{Log: h.broker.Events(), Clock: h.clock, Meter: h.meter, Past: past},
+			Sender: &message.Accepter{Log: h.broker.Events(), Clock: h.clock, Meter: h.meter, Past: past,
+				Contacts: contacts{h.library}},
 			Throttle: &tenant.Throttle{Clock: h.clock, Ledger: ledger, Shares: others.Count},
 			Verifier: verifier(h.config.AppSecrets),
 		},
@@ -400,6 +406,9 @@ func (h *house) gauges() {
 			return float64(lag[m.Model])
 		})
 	}
+	h.meter.gauge("sendlog_numbers_blocked", "Numbers from which Meta lets nothing, or no templates, be sent.", nil, func() float64 {
+		return float64(len(h.directory.Blocked()))
+	})
 	h.meter.gauge("sendlog_lane_waiting", "Message events no worker has taken.", nil, func() float64 {
 		waiting, _ := h.laneSums()
 		return waiting

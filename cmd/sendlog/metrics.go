@@ -24,6 +24,7 @@ var counters = map[domain.Counter]metric{
 	domain.SendsLimited:      {nil, "Requests to send that a tenant's quota refused."},
 	domain.SendsReplayed:     {nil, "Repeated requests answered from the log."},
 	domain.PastUnknown:       {nil, "Keyed requests decided by the hot log alone, because the read models did not answer."},
+	domain.WindowUnknown:     {nil, "Requests accepted without a look at the customer's window, because the read models did not answer."},
 	domain.AttemptsConcluded: {[]string{"outcome"}, "Provider calls by outcome."},
 	domain.FenceLost:         {nil, "Appends lost to another worker or a newer fact."},
 	domain.DeadLettered:      {[]string{"reason"}, "Messages given up."},

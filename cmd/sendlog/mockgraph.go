@@ -38,7 +38,9 @@ client of the Cloud API, at it. It keeps nothing on disk.
 and every error code as a name. late, status-late and drip may say how long, fail with which code.
 The same --seed gives the same faults to the same message and attempt.
 
-GET /_pretend/ledger shows every call, POST /_pretend/inbound lets a person write.`,
+GET /_pretend/ledger shows every call, POST /_pretend/inbound lets a person write. While it runs,
+POST /_pretend/faults {"plan":"hang=1","seed":7} changes the plan, POST /_pretend/release lets go of
+calls that hang, and POST /_pretend/revoke {"token":"…"} makes a token worthless.`,
 		Example: "  sendlog mock-graph --webhook http://127.0.0.1:3000/whatsapp/webhook --seed 7 --fault lose=0.01,html=0.01",
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {

@@ -1,6 +1,7 @@
 package cloudapi
 
 import (
+	"fmt"
 	"net/http"
 	"os"
 	"regexp"
@@ -33,6 +34,10 @@ func TestCodesTable(t *testing.T) {
 		if r.Class == Retry && r.Wait == 0 || r.Wait > maxWait {
 			t.Errorf("%d: wait %v", r.Code, r.Wait)
 		}
+		// What stops an account is said by the rows of that class, and by no other.
+		if (r.Halt.Cause != "") != (r.Class == Account) || r.Ends && r.Class != Account || r.Halt.For < 0 {
+			t.Errorf("%d: class %s, halt %+v, ends %t", r.Code, r.Class, r.Halt, r.Ends)
+		}
 		if n < 7 {
 			continue
 		}
@@ -41,6 +46,19 @@ func TestCodesTable(t *testing.T) {
 			t.Errorf("%+v is twice in the table, or its range is empty", k)
 		}
 		seen[k] = true
+	}
+}
+
+// These are never tried again by themselves, however they arrive: trying again
+// is what Meta punishes (section 7.3).
+func TestNeverTriedAgain(t *testing.T) {
+	t.Parallel()
+	for _, code := range []int{130472, 131048, 131049, 131050, 132069} {
+		r := Lookup(code)
+		o := conclude(http.StatusBadRequest, http.Header{"Retry-After": {"1"}}, fmt.Appendf(nil, `{"error":{"code":%d,"is_transient":true}}`, code), Call{Attempt: 1}, true)
+		if o.Kind != Refused || o.Retry || o.Hold || o.Class == Retry || r.Class == Retry || o.Reason == "" {
+			t.Errorf("%d: %v retry=%t hold=%t", code, o, o.Retry, o.Hold)
+		}
 	}
 }
 

@@ -77,6 +77,7 @@ const (
 	invalidValue     = 131009
 	unsupportedType  = 131051
 	wrongMethod      = 131055
+	phoneNeeded      = 131062
 )
 
 // problem is why a request is refused.
@@ -166,7 +167,7 @@ func answerTo(q request, wamid string) []byte {
 	case q.To == "":
 		contact.UserID = q.Recipient
 	default:
-		contact.WaID = digits(q.To)
+		contact.WaID = waID(q.To)
 	}
 	if q.Type == "template" {
 		message.Status = "accepted"

@@ -153,7 +153,7 @@ func (s *Server) status(q request, wamid, word string, at time.Time, f Fault) ho
 	case q.To == "":
 		st.RecipientUserID = q.Recipient
 	default:
-		st.RecipientID = digits(q.To)
+		st.RecipientID = waID(q.To)
 	}
 	if word == "failed" {
 		e := s.refusal(problem{code: f.FailWith}).Body.Error
@@ -219,15 +219,25 @@ func incomingWamid(from, unique string) string {
 }
 
 func wamid(person string, direction byte, unique string) string {
-	person = digits(person)
+	person = waID(person)
 	person = person[:min(len(person), 64)]
 	b := slices.Concat([]byte{0x1c, 0x18, byte(len(person))}, []byte(person),
 		[]byte{0x15, 0x02, 0x00, direction, 0x18, byte(len(unique))}, []byte(unique), []byte{0})
 	return "wamid." + base64.StdEncoding.EncodeToString(b)
 }
 
-// digits is a phone as Meta spells it: without "+" and what stands between.
-func digits(phone string) string { return spelling.Replace(phone) }
+// waID is a phone as Meta spells it (section 2.1): digits alone, in Brazil
+// without the ninth digit of mobiles, in Mexico with the 1 that they once had.
+func waID(phone string) string {
+	d := spelling.Replace(phone)
+	switch {
+	case len(d) == 13 && strings.HasPrefix(d, "55") && d[4] == '9':
+		return d[:4] + d[5:]
+	case len(d) == 12 && strings.HasPrefix(d, "52"):
+		return "521" + d[2:]
+	}
+	return d
+}
 
 var spelling = strings.NewReplacer("+", "", " ", "", "-", "", "(", "", ")", "")
 

@@ -108,7 +108,28 @@ func check(body []byte, marketing bool) (request, *problem) {
 	if p := whole.judge("message", fields); p != nil {
 		return q, p
 	}
-	return q, checkRecipient(q)
+	if p := checkRecipient(q); p != nil {
+		return q, p
+	}
+	if q.To == "" && authenticates(fields["template"]) {
+		return q, &problem{code: phoneNeeded}
+	}
+	return q, nil
+}
+
+// authenticates reports a template that gives a code: it shows the same text
+// in its body and behind its button (section 2.4).
+func authenticates(template any) bool {
+	t, _ := template.(map[string]any)
+	components, _ := t["components"].([]any)
+	texts := map[string]any{}
+	for _, c := range components {
+		component := c.(map[string]any)
+		if parameters, _ := component["parameters"].([]any); len(parameters) == 1 {
+			texts[strings.ToLower(component["type"].(string))] = parameters[0].(map[string]any)["text"]
+		}
+	}
+	return texts["body"] != nil && texts["body"] == texts["button"]
 }
 
 func requestOf(fields map[string]any) request {

@@ -109,6 +109,27 @@ func TestAnswersLikeTheSamples(t *testing.T) {
 	}
 }
 
+// Meta spells some phones otherwise than their owners do; the answer shows
+// both spellings, statuses Meta's alone.
+func TestSpellsPhonesItsOwnWay(t *testing.T) {
+	t.Parallel()
+	a := newApp(t)
+	s := start(t, a, nil)
+	for to, want := range map[string]string{
+		"+5511912345678": "551112345678", "+55 (11) 3123-4567": "551131234567", "+525512345678": "5215512345678", "+5215512345678": "5215512345678",
+		"+1 650-555-1234": "16505551234",
+	} {
+		_, _, answer := post(t, s.URL()+messages, "Bearer "+token, `{"messaging_product":"whatsapp","to":"`+to+`","text":{"body":"x"}}`)
+		if !strings.Contains(string(answer), `{"input":"`+to+`","wa_id":"`+want+`"}`) {
+			t.Errorf("%s: %s", to, answer)
+		}
+		settle(t, s)
+		if last := string(a.bodies[len(a.bodies)-1]); !strings.Contains(last, `"recipient_id":"`+want+`"`) {
+			t.Errorf("%s: %s", to, last)
+		}
+	}
+}
+
 // A sample with one thing wrong is refused with the code Meta has for it.
 func TestRefusesWhatIsWrongInASample(t *testing.T) {
 	t.Parallel()
@@ -123,6 +144,7 @@ func TestRefusesWhatIsWrongInASample(t *testing.T) {
 		{"text", `"text": {`, `"text": {"mentions":[],`, 100},
 		{"text_reply_preview_opaque", `"message_id"`, `"id"`, 100},
 		{"text_to_bsuid", `"US.13491208655302741918"`, `"US-13"`, 131009},
+		{"template_authentication", `"to": "+16505551234"`, `"recipient": "US.13491208655302741918"`, 131062},
 		{"text_to_group", `"recipient_type": "group"`, `"recipient_type": "individual"`, 131009},
 		{"text", `"recipient_type": "individual"`, `"recipient_type": "group"`, 131009},
 		{"image_by_id", `"id"`, `"link":"https://x.example/a.png","id"`, 131008},

@@ -10,10 +10,12 @@
 //   - It keeps a ledger of every call: what was really accepted, whatever the
 //     caller was told. A test compares its own books with it.
 //   - Webhooks of one business number leave in order, one at a time, and are
-//     repeated until they are answered 200, for [Config.RetryFor]; the app may
-//     be down for hours and misses nothing.
-//   - The same seed gives the same ids, and [RandomFaults] the same faults for
-//     the same message and attempt, in whatever order calls arrive.
+//     repeated whole until they are answered 200, for [Config.RetryFor]; the
+//     app may be down for hours and misses nothing.
+//   - The same seed gives the same ids, and [Faults] the same faults to the
+//     same message and attempt, in whatever order calls arrive.
+//   - A client of the Cloud API cannot tell it from Meta on send; a public one
+//     tries in internal/cloudclient.
 //   - Everything is in memory and bounded by the limits in server.go. When no
 //     webhook can be queued any more, sends are refused with Meta's own
 //     throughput error instead of losing one.

@@ -88,7 +88,7 @@ func (b *buckets) take(n domain.NumberID, person string, now time.Time) int {
 		return throughputCode
 	}
 	if b.pace.PairEvery > 0 {
-		key := pair{n, digits(person)}
+		key := pair{n, waID(person)}
 		until, ok := spend(b.pairs[key], now, b.pace.PairEvery, b.pace.PairBurst)
 		if !ok {
 			return pairCode

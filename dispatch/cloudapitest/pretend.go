@@ -39,7 +39,7 @@ func (s *Server) Inbound(in Inbound) (wamid string, err error) {
 	if bsuidShape.MatchString(in.From) {
 		contact.UserID, m.FromUserID = in.From, in.From
 	} else {
-		contact.WaID, m.From = digits(in.From), digits(in.From)
+		contact.WaID, m.From = waID(in.From), waID(in.From)
 	}
 	heard := &delivery{number: in.Number, value: metaJSON(hookInbound{[1]hookContact{contact}, [1]hookMessage{m}}), due: now}
 	if !s.hooks.put([]*delivery{heard}, func() {}) {
@@ -97,6 +97,46 @@ func (s *Server) getLedger(w http.ResponseWriter, r *http.Request) {
 		page.Next = calls[len(calls)-1].Seq
 	}
 	pretendJSON(w, http.StatusOK, page)
+}
+
+// postFaults is POST /_pretend/faults: the body {"plan":"lose=0.1","seed":7} is
+// for [ParseFaults], and holds from now on; an empty plan ends all faults.
+func (s *Server) postFaults(w http.ResponseWriter, r *http.Request) {
+	var in struct {
+		Plan string `json:"plan"`
+		Seed int64  `json:"seed"`
+	}
+	if err := json.NewDecoder(http.MaxBytesReader(w, r.Body, maxBody)).Decode(&in); err != nil {
+		pretendJSON(w, http.StatusBadRequest, map[string]string{"error": `the body must be {"plan","seed"}`})
+		return
+	}
+	f, err := ParseFaults(in.Plan)
+	if err != nil {
+		pretendJSON(w, http.StatusBadRequest, map[string]string{"error": err.Error()})
+		return
+	}
+	f.Seed = in.Seed
+	s.Script(f.Script())
+	pretendJSON(w, http.StatusOK, map[string]bool{"success": true})
+}
+
+// postRelease is POST /_pretend/release: see [Server.Release].
+func (s *Server) postRelease(w http.ResponseWriter, _ *http.Request) {
+	s.Release()
+	pretendJSON(w, http.StatusOK, map[string]bool{"success": true})
+}
+
+// postRevoke is POST /_pretend/revoke: see [Server.Revoke].
+func (s *Server) postRevoke(w http.ResponseWriter, r *http.Request) {
+	var in struct {
+		Token string `json:"token"`
+	}
+	if err := json.NewDecoder(http.MaxBytesReader(w, r.Body, maxBody)).Decode(&in); err != nil || in.Token == "" {
+		pretendJSON(w, http.StatusBadRequest, map[string]string{"error": `the body must be {"token"}`})
+		return
+	}
+	s.Revoke(in.Token)
+	pretendJSON(w, http.StatusOK, map[string]bool{"success": true})
 }
 
 func pretendJSON(w http.ResponseWriter, status int, v any) {

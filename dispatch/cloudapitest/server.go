@@ -267,6 +267,9 @@ func (s *Server) routes() http.Handler {
 	mux.HandleFunc("GET /{version}/{number}", s.number)
 	mux.HandleFunc("POST /_pretend/inbound", s.postInbound)
 	mux.HandleFunc("GET /_pretend/ledger", s.getLedger)
+	mux.HandleFunc("POST /_pretend/faults", s.postFaults)
+	mux.HandleFunc("POST /_pretend/release", s.postRelease)
+	mux.HandleFunc("POST /_pretend/revoke", s.postRevoke)
 	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
 		s.writeRefusal(w, r, problem{code: missingObject}, Fault{})
 	})

@@ -255,6 +255,50 @@ func TestLedgerOverHTTP(t *testing.T) {
 	}
 }
 
+// Another process changes what goes wrong over HTTP, revokes tokens and lets
+// go of what hangs.
+func TestDirectedOverHTTP(t *testing.T) {
+	t.Parallel()
+	s := start(t, nil, func(c *cloudapitest.Config) { c.Authorize = nil })
+	direct := func(path, body string, want int) {
+		t.Helper()
+		if status, _, answer := post(t, s.URL()+"/_pretend/"+path, "", body); status != want {
+			t.Errorf("%s %s: %d %s", path, body, status, answer)
+		}
+	}
+	c := client(t, s)
+	send := func(m domain.MessageID) cloudapi.Outcome { return c.Send(t.Context(), call(m)) }
+	direct("faults", `{"plan":"131031=1","seed":7}`, 200)
+	if o := send("msg_1"); o.Code != 131031 {
+		t.Errorf("got %v", o)
+	}
+	direct("faults", `{"plan":"hang=1"}`, 200)
+	hanging := make(chan cloudapi.Outcome, 1)
+	go func() { hanging <- send("msg_2") }()
+	for answered := false; !answered; {
+		direct("release", "", 200)
+		select {
+		case o := <-hanging:
+			answered = true
+			if o.Kind != cloudapi.Accepted {
+				t.Errorf("got %v", o)
+			}
+		default:
+		}
+	}
+	direct("faults", `{"plan":""}`, 200)
+	if o := send("msg_3"); o.Kind != cloudapi.Accepted {
+		t.Errorf("got %v", o)
+	}
+	direct("revoke", `{"token":"`+token+`"}`, 200)
+	if o := send("msg_4"); o.Code != 190 {
+		t.Errorf("got %v", o)
+	}
+	direct("faults", `{"plan":"loose=1"}`, 400)
+	direct("faults", `x`, 400)
+	direct("revoke", `{}`, 400)
+}
+
 // The same seed gives the same ids; no seed, others.
 func TestSeed(t *testing.T) {
 	t.Parallel()

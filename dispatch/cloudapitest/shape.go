@@ -24,8 +24,7 @@ type shape struct {
 type kind int
 
 const (
-	anyKind kind = iota
-	textKind
+	textKind kind = iota
 	flagKind
 	numberKind
 	wordKind // a text or a number

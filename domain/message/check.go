@@ -58,6 +58,12 @@ func (c *check) in(step string, r rule, v any) {
 	c.path = c.path[:len(c.path)-1]
 }
 
+// element notes what is wrong with a member of an element of the list being
+// looked at.
+func (c *check) element(i int, name, format string, args ...any) {
+	c.in(strconv.Itoa(i), func(c *check, _ any) { c.faultAt(name, format, args...) }, nil)
+}
+
 // part is something an object has: a member, or a demand on the whole of it.
 type part struct {
 	name  string
@@ -72,7 +78,7 @@ func must(name string, r rule) part { return part{name: name, must: true, rule: 
 // may is a member that may be left out.
 func may(name string, r rule) part { return part{name: name, rule: r} }
 
-// whole is a demand on an object whose members are right one by one.
+// whole is a demand on an object beyond its members one by one.
 func whole(f func(c *check, o map[string]any)) part { return part{whole: f} }
 
 // oneOf demands that exactly one of some members is there.
@@ -171,7 +177,8 @@ func namedKinds(tag string, name func(string) string, table map[string][]part) r
 	}
 }
 
-// list is a list of min to max elements, with further demands on all of them.
+// list is a list of min to max elements, with further demands on all of them
+// once each is right by itself.
 func list(min, max int, each rule, all ...func(c *check, elements []any)) rule {
 	return func(c *check, v any) {
 		elements, ok := v.([]any)
@@ -183,11 +190,14 @@ func list(min, max int, each rule, all ...func(c *check, elements []any)) rule {
 			c.fault("has %d elements; WhatsApp takes %s", n, span(min, max))
 			return
 		}
+		before := len(c.faults)
 		for i, e := range elements {
 			c.in(strconv.Itoa(i), each, e)
 		}
 		for _, f := range all {
-			f(c, elements)
+			if len(c.faults) == before {
+				f(c, elements)
+			}
 		}
 	}
 }
@@ -200,18 +210,16 @@ func span(min, max int) string {
 	return fmt.Sprintf("%d to %d", min, max)
 }
 
-// unique demands that the texts found under a path differ from each other.
+// unique demands that what is found under a path differs in each element.
 func unique(path ...string) func(c *check, elements []any) {
 	return func(c *check, elements []any) {
 		seen := map[string]bool{}
 		for i, e := range elements {
-			s, ok := dig(e, path...).(string)
-			if ok && seen[s] {
-				c.in(strconv.Itoa(i), func(c *check, _ any) {
-					c.faultAt(path[0], "says in %s what another one says; it must differ", path[len(path)-1])
-				}, nil)
+			v := dig(e, path...)
+			if v != nil && seen[fmt.Sprint(v)] {
+				c.element(i, path[0], "has the same %s as another one", path[len(path)-1])
 			}
-			seen[s] = true
+			seen[fmt.Sprint(v)] = true
 		}
 	}
 }

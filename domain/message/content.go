@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"maps"
-	"slices"
 	"strings"
 	"unicode/utf8"
 
@@ -57,7 +56,7 @@ func (r Request) content(c *check) *content {
 		if _, typing := object["typing_indicator"]; typing {
 			s.kind = Typing
 		}
-	case typed:
+	case typed && Addressed(kind): // the names of ours are none of Meta's
 		s.kind = kind
 	case object["type"] == nil:
 		// As at Meta. Said explicitly, it is the same request either way.
@@ -109,8 +108,10 @@ func (s *content) check(c *check, unvalidated bool) {
 	switch {
 	case unvalidated:
 		s.checkOutside(c)
-	case !Addressed(s.kind) && s.object["status"] != nil:
+	case !Addressed(s.kind):
 		readRule(c, s.object)
+	case directSend(s.object):
+		directRule(c, s.object)
 	default:
 		messageRule(c, s.object)
 	}
@@ -118,8 +119,7 @@ func (s *content) check(c *check, unvalidated bool) {
 
 // checkOutside is all that can be said of a type nobody here knows.
 func (s *content) checkOutside(c *check) {
-	_, read := s.object["status"]
-	if !domain.ValidToken(s.kind) || !Addressed(s.kind) && !read {
+	if !domain.ValidToken(s.kind) {
 		c.faultAt("type", "must be the name of a message type: letters, digits, - and _")
 	}
 	if product, there := s.object["messaging_product"]; there {
@@ -163,12 +163,12 @@ var messageKinds = withEnvelope(map[string][]part{
 	"contacts":    {must("contacts", contacts)},
 	"document":    {must("document", document)},
 	"image":       {must("image", image)},
-	"interactive": {must("interactive", interactiveRule)},
+	"interactive": {must("interactive", interactiveRule), may("category", word(ordinary))},
 	"location":    {must("location", location)},
 	"reaction":    {must("reaction", reaction)},
 	"sticker":     {must("sticker", sticker)},
 	"template":    {must("template", template), may("product_policy", word("CLOUD_API_FALLBACK", "STRICT")), may("message_activity_sharing", boolean)},
-	"text":        {must("text", textRule)},
+	"text":        {must("text", textRule), may("category", word(ordinary))},
 	"video":       {must("video", video)},
 })
 
@@ -183,10 +183,6 @@ func withEnvelope(table map[string][]part) map[string][]part {
 		)
 		if kind != "reaction" { // a reaction names its message itself
 			table[kind] = append(table[kind], may("context", object(must("message_id", wamid))))
-		}
-		if slices.Contains(directSendTypes, kind) {
-			table[kind] = append(table[kind],
-				may("category", text(1, maxID, visible)), may("direct_send_config", anyObject), whole(directSend))
 		}
 	}
 	return table

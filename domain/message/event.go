@@ -15,6 +15,7 @@ type SendRequested struct {
 	Group       bool   `json:"group,omitempty"`       // To is a group
 	Unvalidated bool   `json:"unvalidated,omitempty"` // the tenant wanted it sent without a look at what it says
 	Options
+	Warnings  []Warning `json:"warnings,omitempty"` // what was told against it when it was accepted
 	SendWords `json:"-"`
 }
 

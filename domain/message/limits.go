@@ -38,6 +38,9 @@ const (
 	maxCallMinutes   = 43_200
 	maxCallPayload   = 512
 	maxDirectButtons = 10
+	maxDirectLinks   = 2
+	minDirectTTL     = 30 // seconds
+	maxDirectTTL     = 43_200
 
 	maxTemplateName   = 512
 	maxLanguage       = 15

@@ -16,6 +16,8 @@ type Wanted struct {
 	OnUnknown   string `json:"on_unknown,omitempty"`   // [Resend] or [Park]
 	UnknownWait *int   `json:"unknown_wait,omitempty"` // seconds, 1 to a day
 	Reference   string `json:"reference,omitempty"`    // up to 128 UTF-16 units
+
+	EnforceWindow bool `json:"enforce_window,omitempty"` // refuse instead of warning
 }
 
 const interactive = "interactive"

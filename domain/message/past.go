@@ -21,6 +21,7 @@ type PastRequest struct {
 	Fingerprint string          // empty when the request itself is forgotten, and only what followed is known
 	Position    domain.Position // of the request
 	Done        bool            // it was attempted, or has ended
+	Warnings    []Warning       // told when it was accepted
 }
 
 // remember asks the past about a keyed request. A past that cannot answer is
@@ -57,7 +58,7 @@ func (a *Accepter) replay(ctx context.Context, key domain.Key, id domain.Message
 		if err := events[0].Decode(&f); err != nil {
 			return Receipt{}, err
 		}
-		first = &PastRequest{Fingerprint: f.Fingerprint, Position: events[0].Position}
+		first = &PastRequest{Fingerprint: f.Fingerprint, Position: events[0].Position, Warnings: f.Warnings}
 	}
 	switch {
 	case first == nil && len(events) == 0:
@@ -73,5 +74,5 @@ func (a *Accepter) replay(ctx context.Context, key domain.Key, id domain.Message
 			"this idempotency key was used for a different request; use a new key, or repeat the first request exactly")
 	}
 	a.Meter.Add(domain.SendsReplayed, 1)
-	return Receipt{ID: id, Position: first.Position, Replayed: true}, nil
+	return Receipt{ID: id, Position: first.Position, Replayed: true, Warnings: first.Warnings}, nil
 }

@@ -45,6 +45,7 @@ type Receipt struct {
 	ID       domain.MessageID
 	Position domain.Position // read models at or past it contain the message
 	Replayed bool            // the same request was accepted before
+	Warnings []Warning       // why the provider will probably refuse it, as known when it was accepted first
 }
 
 // Accepter turns requests into facts.
@@ -53,6 +54,8 @@ type Accepter struct {
 	Clock domain.Clock
 	Meter domain.Meter
 	Past  Past // nil when the log keeps every key for ever
+	// Contacts may be nil: then nothing is known against any message.
+	Contacts Contacts
 }
 
 // Accept validates r and records it. When it returns nil the request is in the
@@ -94,6 +97,19 @@ func (a *Accepter) Accept(ctx context.Context, r Request) (Receipt, error) {
 		}
 		return Receipt{}, refused([]domain.Fault{{Pointer: "/expires_at", Detail: "is over"}})
 	}
+	if wish.fact.Warnings, err = a.warn(ctx, r, &wish.fact); err != nil {
+		return Receipt{}, err
+	}
+	if r.EnforceWindow && len(wish.fact.Warnings) > 0 { // unless it repeats a request from when nothing was against it
+		events, err := a.Log.Load(ctx, key)
+		if err != nil {
+			return Receipt{}, err
+		}
+		if len(events) > 0 {
+			return a.replay(ctx, key, id, fingerprint, nil)
+		}
+		return Receipt{}, unwelcome(wish.fact.Warnings)
+	}
 	e, err := domain.NewEvent(key, a.Clock.Now(), r.Actor, &wish.fact)
 	if err != nil {
 		return Receipt{}, err
@@ -107,7 +123,7 @@ func (a *Accepter) Accept(ctx context.Context, r Request) (Receipt, error) {
 		return Receipt{}, err
 	}
 	a.Meter.Add(domain.SendsAccepted, 1)
-	return Receipt{ID: id, Position: pos}, nil
+	return Receipt{ID: id, Position: pos, Warnings: wish.fact.Warnings}, nil
 }
 
 // choose finds the number of a request that names none.

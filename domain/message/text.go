@@ -61,30 +61,3 @@ func isReaction(s string) bool {
 	}
 	return s == "" || !plain
 }
-
-// Direct Send (beta 2026) sends text and buttons outside the service window:
-// Meta makes a template of them (REFERENCE section 2.9).
-var directSendTypes = []string{"interactive", "text"}
-
-// directSend demands of a message what Direct Send does. It has a
-// configuration when it is one.
-func directSend(c *check, o map[string]any) {
-	if _, direct := o["direct_send_config"]; !direct {
-		return
-	}
-	if _, there := o["category"]; !there {
-		c.faultAt("category", "is required with direct_send_config")
-	}
-	body, ok := dig(o, textType, "body").(string)
-	if !ok {
-		body, _ = o[textType].(string)
-	}
-	c.path = append(c.path, textType)
-	defer func() { c.path = c.path[:len(c.path)-1] }()
-	if n := units(body); n > maxBody {
-		c.faultAt("body", "has %d characters; Direct Send allows %d", n, maxBody)
-	}
-	if _, there := dig(o, textType).(map[string]any)["preview_url"]; there {
-		c.faultAt("preview_url", "is not for Direct Send")
-	}
-}

@@ -53,7 +53,33 @@ func (w Warning) Words() string {
 	return string(w)
 }
 
-// warn says what is known against a message of a type.
+// warn says what is known against a message. What cannot be looked up is no
+// warning, except for those who want to be refused then.
+func (a *Accepter) warn(ctx context.Context, r Request, f *SendRequested) ([]Warning, error) {
+	if a.Contacts == nil || f.Group || !Addressed(f.Type) {
+		return nil, nil
+	}
+	c, err := a.Contacts.Contact(ctx, r.Tenant, r.Number, f.To)
+	switch {
+	case err == nil:
+		return c.warn(f.Type, latest(a.Clock.Now(), f.SendAt)), nil
+	case r.EnforceWindow:
+		return nil, domain.Errorf(domain.Unavailable, err, "what is known of this person cannot be looked up at the moment; try again")
+	}
+	a.Meter.Add(domain.WindowUnknown, 1)
+	return nil, nil
+}
+
+func unwelcome(warnings []Warning) error {
+	e := &domain.Error{Kind: domain.Unwelcome, Message: "the provider would refuse this message, and the request asks not to try"}
+	for _, w := range warnings {
+		e.Faults = append(e.Faults, domain.Fault{Pointer: "/to", Detail: w.Words()})
+	}
+	return e
+}
+
+// warn says what a person's own words are against a message of a type that
+// leaves at a time.
 func (c Contact) warn(kind string, now time.Time) []Warning {
 	switch {
 	case kind == "template" && c.OptedOut:

@@ -175,6 +175,17 @@ func (d *Directory) Blocked() []Blocked {
 	return out
 }
 
+// InAccount returns a tenant's numbers in an account, simulated ones left out.
+func (d *Directory) InAccount(t domain.TenantID, waba string) []domain.NumberID {
+	var out []domain.NumberID
+	for _, n := range d.affected(t, "", waba, true) {
+		if !n.simulated {
+			out = append(out, n.id)
+		}
+	}
+	return out
+}
+
 // affected returns copies of the numbers of a tenant that news is about: one,
 // or all that are in one account.
 func (d *Directory) affected(t domain.TenantID, id domain.NumberID, waba string, account bool) []number {
