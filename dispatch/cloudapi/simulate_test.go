@@ -30,10 +30,11 @@ func TestSimulate(t *testing.T) {
 	}
 }
 
+var at = time.Unix(1795435200, 0).UTC()
+
 // Simulated statuses take the normal way in and name the attempt they are of.
 func TestSimulatedStatuses(t *testing.T) {
 	t.Parallel()
-	at := time.Unix(1795435200, 0).UTC()
 	for _, to := range []string{"+16505551234", "US.13491208655302741918"} {
 		call := aCall()
 		call.To = to
@@ -52,6 +53,12 @@ func TestSimulatedStatuses(t *testing.T) {
 				t.Errorf("about %+v", f.Person)
 			}
 		}
+	}
+	group := aCall()
+	group.To, group.Group = "Y2FwaV9ncm91cDox", true
+	d := parse(t, cloudapi.SimulatedStatuses(group, cloudapi.Simulate(group), at))
+	if len(d.Changes) != 1 || len(d.Changes[0].Items) != 3 || d.Changes[0].Items[0].Fact.(*message.StatusReceived).Message != group.Message {
+		t.Errorf("to a group: %+v", d)
 	}
 	if b := cloudapi.SimulatedStatuses(aCall(), cloudapi.Outcome{Kind: cloudapi.Refused}, at); b != nil {
 		t.Errorf("a refusal has statuses: %s", b)

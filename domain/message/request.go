@@ -87,7 +87,16 @@ func (a *Accepter) Accept(ctx context.Context, r Request) (Receipt, error) {
 	if past != nil {
 		return a.replay(ctx, key, id, fingerprint, past)
 	}
-	if wish.over { // unless it repeats a request from when there was time
+	objection := wish.objection
+	if objection == nil {
+		if wish.fact.Warnings, err = a.warn(ctx, r, wish); err != nil {
+			return Receipt{}, err
+		}
+		if r.EnforceWindow && len(wish.fact.Warnings) > 0 {
+			objection = unwelcome(wish.fact.Warnings)
+		}
+	}
+	if objection != nil { // a repeat of a request from when there was none is still its repeat
 		events, err := a.Log.Load(ctx, key)
 		if err != nil {
 			return Receipt{}, err
@@ -95,20 +104,7 @@ func (a *Accepter) Accept(ctx context.Context, r Request) (Receipt, error) {
 		if len(events) > 0 {
 			return a.replay(ctx, key, id, fingerprint, nil)
 		}
-		return Receipt{}, refused([]domain.Fault{{Pointer: "/expires_at", Detail: "is over"}})
-	}
-	if wish.fact.Warnings, err = a.warn(ctx, r, &wish.fact); err != nil {
-		return Receipt{}, err
-	}
-	if r.EnforceWindow && len(wish.fact.Warnings) > 0 { // unless it repeats a request from when nothing was against it
-		events, err := a.Log.Load(ctx, key)
-		if err != nil {
-			return Receipt{}, err
-		}
-		if len(events) > 0 {
-			return a.replay(ctx, key, id, fingerprint, nil)
-		}
-		return Receipt{}, unwelcome(wish.fact.Warnings)
+		return Receipt{}, objection
 	}
 	e, err := domain.NewEvent(key, a.Clock.Now(), r.Actor, &wish.fact)
 	if err != nil {
@@ -153,8 +149,9 @@ func (a *Accepter) choose(ctx context.Context, r *Request, past *PastRequest) er
 
 // wish is a valid request.
 type wish struct {
-	fact SendRequested
-	over bool // its time was over before it began
+	fact      SendRequested
+	direct    bool  // Meta makes a template of it: the service window does not matter
+	objection error // why it is refused although nothing is wrong with it
 }
 
 // wish validates a request completely and locally, every fault with a pointer
@@ -186,7 +183,11 @@ func (r Request) wish(now time.Time) (*wish, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &wish{over: over, fact: SendRequested{
+	var objection error
+	if over {
+		objection = refused([]domain.Fault{{Pointer: "/expires_at", Detail: "is over"}})
+	}
+	return &wish{objection: objection, direct: directSend(said.object), fact: SendRequested{
 		Type: said.kind, Keyed: r.IdempotencyKey != "", Group: toGroup, Unvalidated: r.Unvalidated, Options: options,
 		SendWords: SendWords{To: to, Content: content, IdempotencyKey: r.IdempotencyKey, Fingerprint: fingerprint, Reference: r.Reference},
 	}}, nil

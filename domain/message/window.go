@@ -55,8 +55,9 @@ func (w Warning) Words() string {
 
 // warn says what is known against a message. What cannot be looked up is no
 // warning, except for those who want to be refused then.
-func (a *Accepter) warn(ctx context.Context, r Request, f *SendRequested) ([]Warning, error) {
-	if a.Contacts == nil || f.Group || !Addressed(f.Type) {
+func (a *Accepter) warn(ctx context.Context, r Request, w *wish) ([]Warning, error) {
+	f := &w.fact
+	if a.Contacts == nil || f.Group || w.direct || !Addressed(f.Type) {
 		return nil, nil
 	}
 	c, err := a.Contacts.Contact(ctx, r.Tenant, r.Number, f.To)

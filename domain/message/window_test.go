@@ -48,6 +48,7 @@ func TestWarnings(t *testing.T) {
 		"a template to one who wants none": {message.Contact{OptedOut: true}, template, []message.Warning{message.OptedOut}},
 		"an answer to one who wants none":  {message.Contact{OptedOut: true, WroteAt: start}, nil, nil},
 		"a read receipt":                   {message.Contact{}, receipt, nil},
+		"what Meta makes a template of":    {message.Contact{}, func(r *message.Request) { r.Content = []byte(`{"category":"utility"}`) }, nil},
 	} {
 		a, log := newAccepter()
 		a.Contacts = told{contact: test.said}
