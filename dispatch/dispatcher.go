@@ -175,7 +175,7 @@ func (l *lane) take(v Delivery) {
 func chainOf(e domain.Event) string {
 	var r message.SendRequested
 	if e.Type == message.TypeSendRequested && e.Decode(&r) == nil {
-		return string(e.Key.Number) + " " + r.To
+		return string(e.Key.Number) + " " + r.Line(e.Key.ID)
 	}
 	return "redrive " + e.Key.ID
 }

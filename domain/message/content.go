@@ -26,6 +26,16 @@ const textType = "text"
 // id of Meta's and statuses.
 func Addressed(kind string) bool { return kind != ReadReceipt && kind != Typing }
 
+// Line names the line that a request of a number stands in: those to one
+// recipient leave in the order they were accepted, and share a pace. What is
+// to nobody waits for nobody.
+func (e *SendRequested) Line(id string) string {
+	if !Addressed(e.Type) {
+		return id
+	}
+	return e.To
+}
+
 // content is what a request says: Meta's message object without the envelope
 // that names the recipient, decoded.
 type content struct {
