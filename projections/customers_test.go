@@ -35,6 +35,14 @@ func TestFoldCustomers(t *testing.T) {
 		}, []string{"15550001111||15550001111|||0|-"}},
 		{"written to by user id", func(w *world) []domain.Event { return []domain.Event{w.request("msg_1", user, "hi")} },
 			[]string{"|US.1||US.1||0|-"}},
+		{"a group, and a message that was read, are no person", func(w *world) []domain.Event {
+			return []domain.Event{
+				w.event(out("msg_1"), &message.SendRequested{Type: "text", Group: true, SendWords: message.SendWords{To: "120363404694233802"}}),
+				w.event(out("msg_2"), &message.SendRequested{Type: message.ReadReceipt}),
+			}
+		}, nil},
+		{"written to by a parent's id", func(w *world) []domain.Event { return []domain.Event{w.request("msg_1", parent, "hi")} },
+			[]string{"|US.ENT.1||||0|-"}},
 		{"two messages, a phone and then only a user id", func(w *world) []domain.Event {
 			return []domain.Event{
 				w.inbound("1", message.Person{Phone: phone, UserID: user, ParentID: parent, Name: "Ada"}, 5, "a"),
