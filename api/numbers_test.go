@@ -4,8 +4,10 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/sendlog/sendlog/domain"
+	"github.com/sendlog/sendlog/domain/tenant"
 )
 
 func (w *world) addNumber(t *testing.T, number string) {
@@ -28,7 +30,7 @@ func TestNumbers(t *testing.T) {
 	if r.StatusCode != 201 || strings.Contains(r.body, canaryToken) {
 		t.Fatal(r.StatusCode, r.body)
 	}
-	for _, want := range []string{`"phoneNumberId":"111111111111111"`, `{"phoneNumberId":"900","wabaId":"w2","simulated":true,"status":"active","pause_reason":null}`} {
+	for _, want := range []string{`"phoneNumberId":"111111111111111"`, `{"phoneNumberId":"900","wabaId":"w2","simulated":true,"status":"active","pause_reason":null,"blocks":[],"throughput":{"per_second":80,"set":false}}`} {
 		if !strings.Contains(r.body, want) {
 			t.Errorf("%s does not have %s", r.body, want)
 		}
@@ -124,6 +126,107 @@ func TestPauseAndResume(t *testing.T) {
 	}
 }
 
+// blocked records that Meta lets nothing be sent from a number of tenant A.
+func (w *world) blocked(t *testing.T, n domain.NumberID, b tenant.Block) {
+	t.Helper()
+	b.Told = w.house.registry.Clock.Now().Add(time.Second)
+	if err := w.house.registry.Block(t.Context(), tenant.BlockWish{Tenant: w.a.Tenant.ID, Number: n, Block: b, Actor: "dispatch"}); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// mended records that it does again.
+func (w *world) mended(t *testing.T, n domain.NumberID, c tenant.Cause) {
+	t.Helper()
+	err := w.house.registry.Unblock(t.Context(), tenant.UnblockWish{Tenant: w.a.Tenant.ID, Number: n, Causes: []tenant.Cause{c},
+		Told: w.house.registry.Clock.Now().Add(2 * time.Second), Reason: "it is mended", Actor: "dispatch"})
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// A number that Meta blocks says so, with the reason, beside an operator's
+// pause; a resumption ends both.
+func TestBlockIsShown(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, withAuth)
+	w.house.registry.Clock = w.house.clock
+	number := func(r reply) map[string]any {
+		t.Helper()
+		var v struct{ Numbers []map[string]any }
+		decodeInto(t, r.body, &v)
+		if r.StatusCode != 200 || len(v.Numbers) != 1 {
+			t.Fatalf("%d %s", r.StatusCode, r.body)
+		}
+		return v.Numbers[0]
+	}
+	show := func() map[string]any {
+		return number(w.do(t, ask{method: "GET", path: "/tenants/$A", key: w.a.APIKey}))
+	}
+	w.blocked(t, "111111111111111", tenant.Block{Cause: tenant.ByTemplates, Event: "ACCOUNT_RESTRICTION", Reason: "no templates", Until: w.house.clock.Now().Add(time.Hour)})
+	if n := show(); n["status"] != "restricted" || n["pause_reason"] != "no templates" {
+		t.Errorf("number %v", n)
+	}
+	w.blocked(t, "111111111111111", tenant.Block{Cause: tenant.ByAccount, Code: 131042, Reason: "unpaid"})
+	n := show()
+	blocks, _ := n["blocks"].([]any)
+	if n["status"] != "paused" || len(blocks) != 2 {
+		t.Fatalf("number %v", n)
+	}
+	first, second := blocks[0].(map[string]any), blocks[1].(map[string]any)
+	if first["cause"] != "templates" || first["event"] != "ACCOUNT_RESTRICTION" || first["code"] != nil || first["until"] == nil || first["probed"] != false {
+		t.Errorf("block %v", first)
+	}
+	if second["cause"] != "account" || second["code"] != 131042.0 || second["event"] != nil || second["until"] != nil || second["probed"] != true || second["since"] == nil {
+		t.Errorf("block %v", second)
+	}
+	pause := ask{method: "POST", path: "/tenants/$A/numbers/111111111111111/pause", key: adminKey, body: `{"reason":"mine"}`}
+	if n := number(w.do(t, pause)); n["pause_reason"] != "mine" || len(n["blocks"].([]any)) != 2 {
+		t.Errorf("number %v", n)
+	}
+	resume := ask{method: "POST", path: "/tenants/$A/numbers/111111111111111/resume", key: adminKey}
+	if n := number(w.do(t, resume)); n["status"] != "active" || n["pause_reason"] != nil || len(n["blocks"].([]any)) != 0 {
+		t.Errorf("number %v", n)
+	}
+}
+
+// A tenant's settings and a number's throughput are shown as they were set; who
+// may set them, and to what, is said.
+func TestSettingsAndThroughput(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, withAuth)
+	_, reader := w.issue(t, w.a.APIKey, `{"scopes":["read"]}`)
+	put := func(path, key, body string) reply {
+		return w.do(t, ask{method: "PUT", path: path, key: key, body: body})
+	}
+	const settings, pace = "/tenants/$A/settings", "/tenants/$A/numbers/111111111111111/throughput"
+	if r := put(settings, w.a.APIKey, `{"on_unknown":"park","unknown_wait":300}`); r.StatusCode != 200 ||
+		!strings.Contains(r.body, `"settings":{"on_unknown":"park","unknown_wait":300}`) {
+		t.Errorf("%d %s", r.StatusCode, r.body)
+	}
+	if r := put(settings, w.a.APIKey, `{"unknown_wait":null}`); r.StatusCode != 200 || !strings.Contains(r.body, `"settings":{"on_unknown":null,"unknown_wait":null}`) {
+		t.Errorf("%d %s", r.StatusCode, r.body)
+	}
+	for _, body := range []string{`{"unknown_wait":0}`, `{"unknown_wait":-5}`, `{"unknown_wait":86401}`, `{"unknown_wait":9223372036854775807}`} {
+		checkProblem(t, put(settings, w.a.APIKey, body), 400, domain.Invalid, "/unknown_wait")
+	}
+	checkProblem(t, put(settings, w.a.APIKey, `{"on_unknown":"forget"}`), 400, domain.Invalid, "/on_unknown")
+	if r := put(pace, adminKey, `{"per_second":1000}`); r.StatusCode != 200 || !strings.Contains(r.body, `"throughput":{"per_second":1000,"set":true}`) {
+		t.Errorf("%d %s", r.StatusCode, r.body)
+	}
+	for _, body := range []string{`{}`, `{"per_second":0}`, `{"per_second":1001}`} {
+		checkProblem(t, put(pace, adminKey, body), 400, domain.Invalid, "/per_second")
+	}
+	if r := put("/tenants/$A/numbers/900/throughput", adminKey, `{"per_second":20}`); r.StatusCode != 404 {
+		t.Errorf("a number of nobody: %d", r.StatusCode)
+	}
+	for path, key := range map[string]string{settings: reader, pace: w.a.APIKey} {
+		if r := put(path, key, `{}`); r.StatusCode != 403 {
+			t.Errorf("%s: %d %s", path, r.StatusCode, r.body)
+		}
+	}
+}
+
 // The audit trail says who did what to a tenant, oldest first, in pages, with
 // no secret in it and nothing of others.
 func TestAudit(t *testing.T) {
@@ -144,6 +247,10 @@ func TestAudit(t *testing.T) {
 	do("PUT", "/tenants/$A/quota", adminKey, `{"per_second":5}`)
 	do("POST", "/tenants/$A/numbers/900/pause", adminKey, `{"reason":"why"}`)
 	do("POST", "/tenants/$A/numbers/900/resume", adminKey, `{}`)
+	do("PUT", "/tenants/$A/settings", w.a.APIKey, `{"on_unknown":"park","unknown_wait":90}`)
+	do("PUT", "/tenants/$A/numbers/900/throughput", adminKey, `{"per_second":20}`)
+	w.blocked(t, "900", tenant.Block{Cause: tenant.ByToken, Code: 190, Reason: "a dead token"})
+	w.mended(t, "900", tenant.ByToken)
 	want := []string{
 		`"type":"TenantRegistered","actor":null,"detail":{"phoneNumberId":"111111111111111","wabaId":"waba-A","simulated":true,"key_id":"` + first + `","scopes":["send","read","manage","stream"]}`,
 		`"type":"NumberAdded","actor":"admin","detail":{"phoneNumberId":"900","simulated":true}`,
@@ -153,6 +260,10 @@ func TestAudit(t *testing.T) {
 		`"type":"QuotaSet","actor":"admin","detail":{"quota":{"per_second":5,"per_day":null}}`,
 		`"type":"TenantPaused","actor":"admin","detail":{"phoneNumberId":"900","reason":"why"}`,
 		`"type":"TenantResumed","actor":"admin","detail":{"phoneNumberId":"900"}`,
+		`"type":"SendingSet","actor":"` + first + `","detail":{"settings":{"on_unknown":"park","unknown_wait":90}}`,
+		`"type":"NumberPaced","actor":"admin","detail":{"phoneNumberId":"900","per_second":20}`,
+		`"type":"NumberBlocked","actor":"dispatch","detail":{"numbers":["900"],"reason":"a dead token","block":{"cause":"token","code":190,`,
+		`"type":"NumberUnblocked","actor":"dispatch","detail":{"numbers":["900"],"reason":"it is mended","causes":["token"]}`,
 	}
 	cursor, got := "", ""
 	for range len(want) {

@@ -88,6 +88,8 @@ type Governor interface {
 	Pause(ctx context.Context, p tenant.PauseWish) (tenant.View, error)
 	Resume(ctx context.Context, p tenant.PauseWish) (tenant.View, error)
 	SetQuota(ctx context.Context, t domain.TenantID, q tenant.Quota, actor string) (tenant.View, error)
+	SetSending(ctx context.Context, t domain.TenantID, s tenant.Sending, actor string) (tenant.View, error)
+	Pace(ctx context.Context, p tenant.PaceWish) (tenant.View, error)
 }
 
 // Throttle holds tenants to their quotas.

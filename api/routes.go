@@ -43,6 +43,7 @@ func (s *Server) routes(admin bool) []route {
 	all = append(all, s.webhookRoutes()...)
 	all = append(all, s.tenantRoutes(admin)...)
 	all = append(all, s.numberRoutes()...)
+	all = append(all, s.settingsRoutes()...)
 	all = append(all, s.keyRoutes()...)
 	all = append(all, s.auditRoutes()...)
 	all = append(all, s.messageRoutes()...)

@@ -13,9 +13,9 @@ import (
 func TestRoutesAnswer(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	number := `{"phoneNumberId":"111111111111111","wabaId":"waba-A","simulated":true,"status":"active","pause_reason":null}`
+	number := `{"phoneNumberId":"111111111111111","wabaId":"waba-A","simulated":true,"status":"active","pause_reason":null,"blocks":[],"throughput":{"per_second":80,"set":false}}`
 	tenantA := `{"id":"$A","name":"Tenant A","status":"active","pause_reason":null,"phoneNumberId":"111111111111111","wabaId":"waba-A",
-		"numbers":[` + number + `],"quota":{"per_second":null,"per_day":null},"created_at":"2026-03-04T12:00:00Z"}`
+		"numbers":[` + number + `],"quota":{"per_second":null,"per_day":null},"settings":{"on_unknown":null,"unknown_wait":null},"created_at":"2026-03-04T12:00:00Z"}`
 	msg0 := `{"id":"msg_0","direction":"OUT","type":"text","status":"delivered","text":"` + canaryText + `","content":{"type":"text"},
 		"to":"+` + canaryPhone + `","from":null,"customer":null,"wamid":"wamid.1","wamids":["wamid.1","wamid.2"],
 		"phone_number_id":"111111111111111","idempotency_key":"order-1","reference":"invoice-7","priority":"bulk","send_at":"2026-03-04T11:00:00Z","expires_at":"2026-03-05T12:00:00Z","attempts":2,

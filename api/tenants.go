@@ -21,6 +21,7 @@ type tenantJSON struct {
 	WabaID        string          `json:"wabaId"` // "" when it was not given
 	Numbers       []numberJSON    `json:"numbers"`
 	Quota         quotaJSON       `json:"quota"`
+	Settings      settingsJSON    `json:"settings"`
 	CreatedAt     *time.Time      `json:"created_at"`
 }
 
@@ -35,7 +36,7 @@ type welcomeJSON struct {
 }
 
 func viewTenant(v tenant.View) tenantJSON {
-	out := tenantJSON{ID: v.ID, Name: v.Name, Status: v.Status, PauseReason: orNull(v.Reason), Quota: viewQuota(v.Quota),
+	out := tenantJSON{ID: v.ID, Name: v.Name, Status: v.Status, PauseReason: orNull(v.Reason), Quota: viewQuota(v.Quota), Settings: viewSettings(v.Sending),
 		CreatedAt: when(v.CreatedAt), Numbers: []numberJSON{}}
 	for _, n := range v.Numbers {
 		out.Numbers = append(out.Numbers, viewNumber(n))

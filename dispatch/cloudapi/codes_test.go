@@ -55,7 +55,7 @@ func TestNeverTriedAgain(t *testing.T) {
 	t.Parallel()
 	for _, code := range []int{130472, 131048, 131049, 131050, 132069} {
 		r := Lookup(code)
-		o := conclude(http.StatusBadRequest, http.Header{"Retry-After": {"1"}}, fmt.Appendf(nil, `{"error":{"code":%d,"is_transient":true}}`, code), Call{Attempt: 1}, true)
+		o := conclude(http.StatusBadRequest, http.Header{"Retry-After": {"1"}}, fmt.Appendf(nil, `{"error":{"code":%d,"is_transient":true}}`, code), Call{Attempt: 1}, false)
 		if o.Kind != Refused || o.Retry || o.Hold || o.Class == Retry || r.Class == Retry || o.Reason == "" {
 			t.Errorf("%d: %v retry=%t hold=%t", code, o, o.Retry, o.Hold)
 		}

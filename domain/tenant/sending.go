@@ -28,7 +28,7 @@ func (r *Registry) SetSending(ctx context.Context, t domain.TenantID, s Sending,
 		f.add("/on_unknown", "must be wait_then_resend or park")
 	}
 	if s.UnknownWait != 0 && (s.UnknownWait < MinUnknownWait || s.UnknownWait > MaxUnknownWait) {
-		f.add("/unknown_wait", "must be a duration from 1s to 24h, such as 90s")
+		f.add("/unknown_wait", "must be a number of seconds from 1 to 86400")
 	}
 	if err := f.err("the settings cannot be kept as they are"); err != nil {
 		return View{}, err
