@@ -55,10 +55,12 @@ func (i *Inbox) reactions(t domain.TenantID, c cloudapi.Change) []reaction {
 	return out
 }
 
-// saidAt is when Meta said something, or now when it did not say when.
+// saidAt is when Meta said something, or now when it did not say when, or names
+// a time that has not come: news from the future would outweigh all that is
+// told until then.
 func (i *Inbox) saidAt(at time.Time) time.Time {
-	if at.IsZero() {
-		return i.Clock.Now()
+	if now := i.Clock.Now(); at.IsZero() || at.After(now) {
+		return now
 	}
 	return at
 }

@@ -52,6 +52,11 @@ type everybody struct{}
 func (everybody) Owner(domain.NumberID) (domain.TenantID, bool) { return "ten_a", true }
 func (everybody) OwnerOfAccount(string) (domain.TenantID, bool) { return "ten_a", true }
 
+// later is a clock that stands after the time of every fixture.
+type later struct{ domain.SystemClock }
+
+func (later) Now() time.Time { return time.Unix(1_799_000_000, 0) }
+
 // What each webhook of Meta makes us do: most do nothing, and those that say
 // that an account cannot send, or can again, change what is sent.
 func TestReactions(t *testing.T) {
@@ -115,6 +120,7 @@ func TestReactions(t *testing.T) {
 			t.Parallel()
 			inbox, log, _ := newInbox()
 			did := &reactor{}
+			inbox.Clock = later{}
 			inbox.Owners, inbox.Breaker, inbox.Paces, inbox.Throughput = everybody{}, did, did, did
 			if err := inbox.Receive(t.Context(), body); err != nil {
 				t.Fatal(err)
@@ -153,16 +159,23 @@ func TestReactionIsNotLost(t *testing.T) {
 	}
 }
 
-// A notice that does not say when it was said counts as said now.
+// A notice that does not say when it was said, or names the future, counts as
+// said now.
 func TestNoticeWithoutTime(t *testing.T) {
 	t.Parallel()
+	for name, at := range map[string]any{"no time": nil, "a time to come": time.Now().Add(time.Hour).Unix()} {
+		t.Run(name, func(t *testing.T) { t.Parallel(); noticeIsOfNow(t, at) })
+	}
+}
+
+func noticeIsOfNow(t *testing.T, at any) {
 	inbox, _, _ := newInbox()
 	j := &journal{directory: tenant.NewDirectory()}
 	j.record(t, "ten_a", &tenant.Registered{Name: "A", Number: "111", WABA: "waba_a"})
 	r := &tenant.Registry{Directory: j.directory, Journal: j, Clock: domain.SystemClock{}}
 	inbox.Breaker = r
 	before := time.Now()
-	body, err := json.Marshal(map[string]any{"entry": []any{map[string]any{"id": "waba_a", "changes": []any{
+	body, err := json.Marshal(map[string]any{"entry": []any{map[string]any{"id": "waba_a", "time": at, "changes": []any{
 		map[string]any{"field": "account_update", "value": map[string]any{"event": "ACCOUNT_DELETED"}}}}}})
 	if err != nil {
 		t.Fatal(err)
@@ -171,7 +184,7 @@ func TestNoticeWithoutTime(t *testing.T) {
 		t.Fatal(err)
 	}
 	v, _ := j.directory.Get("ten_a")
-	if b := v.Numbers[0].Blocks; len(b) != 1 || b[0].Told.Before(before) {
+	if b := v.Numbers[0].Blocks; len(b) != 1 || b[0].Told.Before(before) || b[0].Told.After(time.Now()) {
 		t.Errorf("blocks %+v", b)
 	}
 }

@@ -23,7 +23,7 @@ func messagesModel() Model {
 	byPosition := func(fields ...string) Index { return Index{Fields: fields, Sort: "position"} }
 	return Model{
 		Name:    "messages",
-		Version: 3, // 2: the fingerprint of a request; 3: what a request asks for, and how it may end
+		Version: 4, // 2: the fingerprint of a request; 3: what a request asks for, and how it may end; 4: why an outcome is unknown
 		Collections: []Collection{
 			{Name: inMessages, Indexes: []Index{
 				byPosition("tenant"), byPosition("tenant", "status"),
@@ -72,6 +72,7 @@ type messageDoc struct {
 	Attempts       int               `json:"attempts,omitempty"`
 	Accepted       bool              `json:"accepted,omitempty"`
 	Unknown        int               `json:"unknown_attempt,omitempty"` // the newest attempt whose outcome is unknown
+	UnknownReason  string            `json:"unknown_reason,omitempty"`
 	Dead           bool              `json:"dead,omitempty"`
 	Ended          string            `json:"ended,omitempty"` // cancelled or expired
 	SendAt         instant           `json:"send_at,omitzero"`

@@ -88,7 +88,9 @@ func foldOutgoing(e domain.Event, d *Docs) error {
 	case message.TypeOutcomeUnknown:
 		var f message.OutcomeUnknown
 		err = e.Decode(&f)
-		m.Unknown = max(m.Unknown, f.Attempt)
+		if f.Attempt >= m.Unknown {
+			m.Unknown, m.UnknownReason = f.Attempt, f.Reason
+		}
 		entry.Attempt, entry.Reason = f.Attempt, f.Reason
 	case message.TypeSendDeadLettered:
 		kind = "message.dead_lettered"
@@ -140,8 +142,8 @@ func (m *messageDoc) save(e domain.Event, d *Docs, kind string) error {
 }
 
 // deriveError picks the error that explains the headline: that of a failed
-// status, which stays visible even beside a proof of delivery, or else the
-// newest refusal while no attempt was accepted.
+// status, which stays visible even beside a proof of delivery, or else, while
+// no attempt was accepted, why the newest one is unknown, or the newest refusal.
 func (m *messageDoc) deriveError() {
 	m.ErrorCode, m.ErrorReason = 0, ""
 	for _, s := range m.Statuses {
@@ -149,6 +151,10 @@ func (m *messageDoc) deriveError() {
 			m.ErrorCode, m.ErrorReason = s.Code, s.Reason
 			return
 		}
+	}
+	if m.Status == message.Unknown {
+		m.ErrorReason = "It is not known whether WhatsApp took the message: " + m.UnknownReason + "."
+		return
 	}
 	if m.Refusal != nil && !m.Accepted {
 		m.ErrorCode, m.ErrorReason = m.Refusal.Code, m.Refusal.Reason

@@ -116,6 +116,9 @@ func TestFoldMessages(t *testing.T) {
 			if got != c.want {
 				t.Errorf("got  %+v\nwant %+v", got, c.want)
 			}
+			if v.Status == message.Unknown && v.ErrorReason != "It is not known whether WhatsApp took the message: timeout." {
+				t.Errorf("unknown because %q", v.ErrorReason)
+			}
 			if !slices.IsSortedFunc(entries, func(a, b message.Entry) int { return int(a.Position) - int(b.Position) }) {
 				t.Errorf("the timeline is out of order: %+v", entries)
 			}
