@@ -7,7 +7,7 @@ import "strings"
 var interactiveTypes = map[string]shape{
 	"button": interactive(1024, object(map[string]shape{"buttons": list(1, 3, object(map[string]shape{
 		"type": oneOf("reply").must(), "reply": object(map[string]shape{"id": text(256).must(), "title": text(20).must()}).must(),
-	})).must().with(unique("reply", "title"))}), headers("text", "image", "video", "document")),
+	})).must().with(distinct("reply", "title"))}), headers("text", "image", "video", "document")),
 	"list": interactive(4096, object(map[string]shape{
 		"button": text(20).must(), "sections": list(1, 10, section("rows", object(map[string]shape{
 			"id": text(200).must(), "title": text(24).must(), "description": text(72),
@@ -125,8 +125,8 @@ func judgeSections(items string, most int) func(any) *problem {
 	}
 }
 
-// unique refuses buttons of which two say the same.
-func unique(holder, field string) func(any) *problem {
+// distinct refuses buttons of which two say the same.
+func distinct(holder, field string) func(any) *problem {
 	return func(v any) *problem {
 		seen := map[any]bool{}
 		for _, b := range v.([]any) {

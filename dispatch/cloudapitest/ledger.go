@@ -4,6 +4,7 @@ import (
 	"slices"
 	"sync"
 	"time"
+	"unique"
 
 	"github.com/sendlog/sendlog/domain"
 )
@@ -45,40 +46,47 @@ func (q Query) means(e *Entry) bool {
 		(q.To == "" || q.To == e.To) && (!q.Accepted || e.Accepted)
 }
 
-// ledger holds the newest [maxLedger] calls.
+// ledger holds the newest calls in chunks: it grows without copying, and
+// forgets a chunk at a time.
 type ledger struct {
+	hold int // chunks
+
 	mu        sync.Mutex
-	entries   []Entry
+	chunks    [][]Entry
 	seq       int // of the newest entry
 	accepted  int // of all that ever were
 	forgotten int
 }
 
 func (l *ledger) add(e Entry) {
+	// Words that every call repeats are kept once.
+	e.Number, e.Tenant, e.Type = unique.Make(e.Number).Value(), unique.Make(e.Tenant).Value(), unique.Make(e.Type).Value()
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if len(l.entries) == maxLedger {
-		// A quarter at once, so that forgetting costs little per call.
-		l.entries = slices.Delete(l.entries, 0, maxLedger/4)
-		l.forgotten += maxLedger / 4
-	}
 	l.seq++
 	e.Seq = l.seq
 	if e.Accepted {
 		l.accepted++
 	}
-	l.entries = append(l.entries, e)
+	if n := len(l.chunks); n == 0 || len(l.chunks[n-1]) == ledgerChunk {
+		if n == l.hold {
+			l.chunks = slices.Delete(l.chunks, 0, 1)
+			l.forgotten += ledgerChunk
+		}
+		l.chunks = append(l.chunks, make([]Entry, 0, ledgerChunk))
+	}
+	newest := &l.chunks[len(l.chunks)-1]
+	*newest = append(*newest, e)
 }
 
 // after returns up to limit entries with a higher Seq that a query means.
 func (l *ledger) after(seq, limit int, q Query) []Entry {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	start, _ := slices.BinarySearchFunc(l.entries, seq+1, func(e Entry, seq int) int { return e.Seq - seq })
 	found := []Entry{}
-	for i := start; i < len(l.entries) && len(found) < limit; i++ {
-		if q.means(&l.entries[i]) {
-			found = append(found, l.entries[i])
+	for at := max(seq-l.forgotten, 0); at < l.seq-l.forgotten && len(found) < limit; at++ { // seq counts from 1
+		if e := &l.chunks[at/ledgerChunk][at%ledgerChunk]; q.means(e) {
+			found = append(found, *e)
 		}
 	}
 	return found

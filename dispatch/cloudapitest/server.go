@@ -23,9 +23,10 @@ const (
 	// maxBody bounds a request (bytes): the largest legal message is far
 	// smaller.
 	maxBody = 256 << 10
-	// maxLedger bounds the ledger (calls); the oldest quarter is forgotten
-	// when it is full.
-	maxLedger = 1 << 20
+	// maxLedger bounds the ledger (calls); when it is full, the oldest
+	// ledgerChunk are forgotten.
+	maxLedger   = 1 << 20
+	ledgerChunk = 1 << 13
 	// ledgerPage bounds one answer of GET /_pretend/ledger (calls).
 	ledgerPage = 10_000
 	// maxQueued bounds the updates that wait to be told. Beyond it sends are
@@ -155,7 +156,7 @@ func New(cfg Config) (*Server, error) {
 		return nil, domain.Errorf(domain.Bug, err, "the error answers cannot be read")
 	}
 	s := &Server{
-		cfg: cfg, refusals: refusals, hooks: newHooks(cfg), buckets: newBuckets(cfg.Pace), usage: usageOf(cfg.Account),
+		cfg: cfg, refusals: refusals, ledger: ledger{hold: maxLedger / ledgerChunk}, hooks: newHooks(cfg), buckets: newBuckets(cfg.Pace), usage: usageOf(cfg.Account),
 		release: make(chan struct{}), revoked: map[string]bool{}, health: map[domain.NumberID]Health{},
 	}
 	s.http = &http.Server{Handler: s.routes(), ReadHeaderTimeout: headerTimeout, ErrorLog: slog.NewLogLogger(cfg.Log.Handler(), slog.LevelDebug)}
