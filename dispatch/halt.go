@@ -29,6 +29,12 @@ func (p *pursuit) awaitGate() error {
 	return p.stop.Err()
 }
 
+// held reports whether the message waits for its account. What is refused for a
+// block that does not hold it back would be tried for ever: it ends.
+func (p *pursuit) held(o cloudapi.Outcome) bool {
+	return o.Hold && (p.template() || o.Halt.Cause != tenant.ByTemplates)
+}
+
 // halt closes the gate of a number as soon as an answer says that its account
 // cannot send: at once, while the outcome is being recorded, because others of
 // the number would call meanwhile. The function it returns waits until the gate
@@ -36,6 +42,9 @@ func (p *pursuit) awaitGate() error {
 func (p *pursuit) halt(called time.Time, o cloudapi.Outcome) (halted func() error) {
 	if o.Halt.Cause == "" {
 		return func() error { return nil }
+	}
+	if p.d.Gate.Open(p.key.Number, true) {
+		p.d.Logger.Warn("dispatch: number stopped", "tenant", p.key.Tenant, "number_id", p.key.Number, "code", o.Code, "reason", string(o.Halt.Cause))
 	}
 	done := make(chan error, 1)
 	go func() {

@@ -352,8 +352,12 @@ func TestRestrictedTemplatesWait(t *testing.T) {
 	})
 	template := w.ask(tenantA, number, "+14155550100", aTemplate, message.Options{})
 	behind := w.ask(tenantA, number, "+14155550100", aText, message.Options{})
+	blocked := r.Directory.Position() + 1
 	w.run(w.d)
 	w.await(template, message.TypeSendRefused)
+	if err := r.Directory.Wait(t.Context(), blocked); err != nil {
+		t.Fatal(err)
+	}
 	reply := w.ask(tenantA, number, "+14155550101", aText, message.Options{})
 	w.await(reply, message.TypeSendAccepted)
 	wantTypes(t, w, behind, message.TypeSendRequested)
@@ -367,6 +371,21 @@ func TestRestrictedTemplatesWait(t *testing.T) {
 	w.await(behind, message.TypeSendAccepted)
 	if s := w.state(template); !s.Accepted {
 		t.Errorf("the template is %+v", s)
+	}
+}
+
+// A reply that is refused as if it were a restricted template ends: nothing
+// would hold it back from being tried for ever.
+func TestRefusalThatHoldsNothingEnds(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	r, _ := w.withTenants()
+	w.provider.answer(func(cloudapi.Call) cloudapi.Outcome { return refusedWith(131064) })
+	k := w.ask(tenantA, number, "+14155550100", aText, message.Options{})
+	w.run(w.d)
+	w.await(k, message.TypeSendDeadLettered)
+	if n := len(w.provider.made()); n != 1 || r.Directory.Open(number, true) || !r.Directory.Open(number, false) {
+		t.Errorf("%d calls, open for templates %t", n, r.Directory.Open(number, true))
 	}
 }
 

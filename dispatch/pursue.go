@@ -228,7 +228,7 @@ func (p *pursuit) outcome(n int, o cloudapi.Outcome) domain.Fact {
 			AcceptNames: message.AcceptNames{Wamid: o.Wamid, WaID: o.WaID}}
 	case cloudapi.Refused:
 		f := &message.SendRefused{Attempt: n, Code: o.Code, Class: string(o.Class), Reason: o.Reason,
-			Retry: o.Retry, Hold: o.Hold, TraceID: o.TraceID, Provider: message.Provider{Raw: o.Raw}}
+			Retry: o.Retry, Hold: p.held(o), TraceID: o.TraceID, Provider: message.Provider{Raw: o.Raw}}
 		if f.Retry || f.Hold {
 			f.Wait = p.d.Policy.wait(p.state.Budget, o)
 		}

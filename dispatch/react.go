@@ -27,7 +27,10 @@ func (i *Inbox) reactions(t domain.TenantID, c cloudapi.Change) []reaction {
 	for _, item := range c.Items {
 		switch f := item.Fact.(type) {
 		case *message.StatusReceived:
-			if b, halted := cloudapi.StatusBlock(f.Code, i.saidAt(f.SaidAt)); halted && f.Status == message.Failed {
+			if f.Status != message.Failed || f.Code == 0 { // 0: it gave no error
+				continue
+			}
+			if b, halted := cloudapi.StatusBlock(f.Code, i.saidAt(f.SaidAt)); halted {
 				block(b, cloudapi.Lookup(f.Code).Halt.Account)
 			}
 		case *message.InboundReceived:
