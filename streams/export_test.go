@@ -14,9 +14,15 @@ func (b *Broker) JetStream() jetstream.JetStream { return b.reader.JetStream }
 // Lane works one lane whether it is this process's or not, as two do for a
 // while when one of them does not know better.
 func (b *Broker) Lane(ctx context.Context, lane int, take func(Delivery)) error {
-	s := b.supply(streamEvents, laneConsumer(lane).Durable)
-	return s.run(ctx, func(m jetstream.Msg) { take(b.handed(m)) })
+	return b.supply(streamEvents, laneConsumer(lane).Durable, b.handed).run(ctx, take)
 }
+
+// Understood tells servers that know what is asked of them from those that do
+// not.
+var Understood = understood
+
+// StreamConfigs is the inventory of streams on one node.
+func StreamConfigs() []jetstream.StreamConfig { return streamConfigs(1) }
 
 // Limits that tests count against.
 const (

@@ -74,11 +74,12 @@ const HoldEvery = laneAckWait / 3
 type supply struct {
 	b            *Broker
 	stream, name string
+	read         func(jetstream.Msg) Delivery
 	own          succession
 }
 
-func (b *Broker) supply(stream, name string) *supply {
-	s := &supply{b: b, stream: stream, name: name}
+func (b *Broker) supply(stream, name string, read func(jetstream.Msg) Delivery) *supply {
+	s := &supply{b: b, stream: stream, name: name, read: read}
 	s.own.reset = func(ctx context.Context) error {
 		if _, err := b.reader.ResetConsumer(ctx, stream, name); err != nil {
 			return fmt.Errorf("reset %s: %w", name, err)
@@ -90,7 +91,7 @@ func (b *Broker) supply(stream, name string) *supply {
 
 // run hands what the consumer holds to take, in order, until ctx ends. What a
 // former process took and did not finish comes first, at once.
-func (s *supply) run(ctx context.Context, take func(jetstream.Msg)) error {
+func (s *supply) run(ctx context.Context, take func(Delivery)) error {
 	cons, err := s.b.reader.Consumer(ctx, s.stream, s.name)
 	if err != nil {
 		return fmt.Errorf("open %s: %w", s.name, err)
@@ -109,7 +110,7 @@ func (s *supply) run(ctx context.Context, take func(jetstream.Msg)) error {
 				warn(err)
 			}
 			if ok {
-				take(m)
+				take(s.read(m))
 			}
 		},
 		jetstream.PullMaxMessages(lanePull),
@@ -217,14 +218,29 @@ func (t *succession) admits(ctx context.Context, m jetstream.Msg) (bool, error) 
 	return true, nil
 }
 
-// handed is a delivery of the lane's consumer.
+// handed is a delivery of the lane's events.
 func (b *Broker) handed(m jetstream.Msg) Delivery {
-	r, deliveries := record{subject: m.Subject(), header: m.Headers(), data: m.Data()}, 1
+	r := record{subject: m.Subject(), header: m.Headers(), data: m.Data()}
 	if meta, err := m.Metadata(); err == nil {
-		r.position, deliveries = meta.Sequence.Stream, int(meta.NumDelivered)
+		r.position = meta.Sequence.Stream
 	}
-	d := b.delivery(r)
-	d.Deliveries, d.msg = deliveries, m
+	return b.delivery(r).by(m)
+}
+
+// handedDue is a delivery of what was scheduled.
+func (b *Broker) handedDue(m jetstream.Msg) Delivery {
+	r, err := scheduled(m)
+	d := b.delivery(r).by(m)
+	d.Due, d.Err = true, cmp.Or(d.Err, err)
+	return d
+}
+
+// by says by which message it was handed out.
+func (d Delivery) by(m jetstream.Msg) Delivery {
+	d.msg = m
+	if meta, err := m.Metadata(); err == nil {
+		d.Deliveries = int(meta.NumDelivered)
+	}
 	return d
 }
 

@@ -15,6 +15,8 @@ import (
 //	quarantine.<reason>[.part]      payloads that belong to nobody, and parts of large ones
 //	dlq.<kind>.<tenant>.<id>        copies of dead-lettered work
 //	spill.<pp>.<number>             that a number has a backlog, and from where on
+//	sched.<pp>.<message>            the copy of a request, waiting for its time
+//	due.<pp>.<number>               the same once its time has come
 //	arc.<month>.<pp>.<kind>.<tenant>  the archived copy of a fact; few subjects, so the id is in a header
 //	live.<tenant>.<kind…>.<id>      announcements, not stored
 //	presence.<role>                 processes telling each other that they are there, not stored
@@ -87,6 +89,23 @@ func parseSpill(s string) (domain.NumberID, error) {
 	}
 	return n, nil
 }
+
+// What scheduled copies match: waiting, and due.
+const (
+	scheduleAll = "sched.>"
+	dueAll      = "due.>"
+)
+
+func scheduleSubject(k domain.Key) (string, error) {
+	if k.Kind != domain.KindMessage || !domain.ValidToken(string(k.Number)) || !domain.ValidToken(k.ID) {
+		return "", domain.Errorf(domain.Bug, nil, "only a message can be scheduled")
+	}
+	return fmt.Sprintf("sched.%02d.%s", domain.Lane(k.Number), k.ID), nil
+}
+
+func dueSubject(n domain.NumberID) string { return fmt.Sprintf("due.%02d.%s", domain.Lane(n), n) }
+
+func dueLane(lane int) string { return fmt.Sprintf("due.%02d.*", lane) }
 
 func tenantSubject(t domain.TenantID, event string) string {
 	return fmt.Sprintf("tenant.%s.%s", t, event)

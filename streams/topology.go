@@ -18,6 +18,7 @@ const (
 	streamQuarantine = "QUARANTINE"
 	streamDead       = "DLQ"
 	streamSpill      = "SPILL"
+	streamSchedule   = "SCHED"
 )
 
 const (
@@ -73,7 +74,15 @@ func streamConfigs(replicas int) []jetstream.StreamConfig {
 	spill := base(streamSpill, spillAll)
 	spill.MaxMsgsPerSubject = 1
 	spill.Discard = jetstream.DiscardOld
-	return []jetstream.StreamConfig{events, tenants, quarantine, dead, spill}
+	// What is waiting is nobody's work yet and stays; what is due stays until it
+	// is done.
+	schedule := base(streamSchedule, scheduleAll)
+	schedule.Subjects = append(schedule.Subjects, dueAll)
+	schedule.Retention = jetstream.WorkQueuePolicy
+	schedule.Discard = jetstream.DiscardOld // as schedules demand; there is nothing that could make it discard
+	schedule.AllowMsgSchedules = true
+	schedule.AllowRollup = true
+	return []jetstream.StreamConfig{events, tenants, quarantine, dead, spill, schedule}
 }
 
 // archiveConfig is an archive stream whose first event has a position. Nothing
@@ -87,9 +96,17 @@ func archiveConfig(name string, first uint64, replicas int) jetstream.StreamConf
 }
 
 func laneConsumer(lane int) jetstream.ConsumerConfig {
+	return workConsumer(fmt.Sprintf("lane%02d", lane), laneSubject(lane))
+}
+
+func dueConsumer(lane int) jetstream.ConsumerConfig {
+	return workConsumer(fmt.Sprintf("due%02d", lane), dueLane(lane))
+}
+
+func workConsumer(name, subject string) jetstream.ConsumerConfig {
 	return jetstream.ConsumerConfig{
-		Durable:        fmt.Sprintf("lane%02d", lane),
-		FilterSubject:  laneSubject(lane),
+		Durable:        name,
+		FilterSubject:  subject,
 		DeliverPolicy:  jetstream.DeliverAllPolicy,
 		AckPolicy:      jetstream.AckExplicitPolicy,
 		AckWait:        laneAckWait,
@@ -111,15 +128,32 @@ func ensureTopology(ctx context.Context, js asker, replicas int) error {
 	ctx, cancel := context.WithTimeout(ctx, clusterPatience)
 	defer cancel()
 	for _, c := range streamConfigs(replicas) {
-		if _, err := js.CreateOrUpdateStream(ctx, c); err != nil {
+		s, err := js.CreateOrUpdateStream(ctx, c)
+		if err == nil {
+			err = understood(c, s.CachedInfo().Config)
+		}
+		if err != nil {
 			return fmt.Errorf("ensure stream %s: %w", c.Name, err)
 		}
 	}
 	for lane := range domain.Lanes {
-		c := laneConsumer(lane)
-		if _, err := js.CreateOrUpdateConsumer(ctx, streamEvents, c); err != nil && !errors.Is(err, jetstream.ErrConsumerExists) {
-			return fmt.Errorf("ensure consumer %s: %w", c.Durable, err)
+		for stream, c := range map[string]jetstream.ConsumerConfig{streamEvents: laneConsumer(lane), streamSchedule: dueConsumer(lane)} {
+			if _, err := js.CreateOrUpdateConsumer(ctx, stream, c); err != nil && !errors.Is(err, jetstream.ErrConsumerExists) {
+				return fmt.Errorf("ensure consumer %s: %w", c.Durable, err)
+			}
 		}
+	}
+	return nil
+}
+
+// understood returns nil when the servers know what was asked of a stream. Old
+// ones leave out what they do not know, without a word.
+func understood(asked, got jetstream.StreamConfig) error {
+	switch {
+	case asked.AllowAtomicPublish && !got.AllowAtomicPublish:
+		return errors.New("the NATS servers know no atomic batches (allow_atomic); nats-server 2.12 or newer does")
+	case asked.AllowMsgSchedules && !got.AllowMsgSchedules:
+		return errors.New("the NATS servers know no message schedules (allow_msg_schedules), which send_at needs; nats-server 2.12 or newer does")
 	}
 	return nil
 }

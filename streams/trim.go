@@ -45,7 +45,7 @@ func (a *Archiver) Purge(ctx context.Context) (domain.Position, error) {
 	if err != nil || cut < h.first {
 		return first, err
 	}
-	if cut, err = b.finished(ctx, cut); err != nil || cut < h.first {
+	if cut, err = b.finished(ctx, h.first, cut); err != nil || cut < h.first {
 		return first, err
 	}
 	// The streams before the newest were made durable before it was begun.
@@ -96,15 +96,20 @@ func (b *Broker) aged(ctx context.Context, first, most uint64, before time.Time)
 	return old, nil
 }
 
-// finished returns the last position up to most that no lane needs: below the
-// ack floor of every lane that has anything left, and before every backlog.
+// dueMargin is how far the clocks of two servers may differ: the one that stored
+// a copy, and the one that stored what was tried.
+const dueMargin = time.Minute
+
+// finished returns the last position from first to most that no lane needs, or
+// less than first: below the ack floor of every lane that has anything left,
+// before every backlog, and before all that is due and not done.
 //
 // The floors are read first. A request is acknowledged without being finished
 // only after its backlog was recorded; so whatever a floor passed over either
 // is finished, or its backlog is there when it is looked for afterwards: a
 // backlog moves and closes only past what is finished. One that is opened later
 // begins with a request that was not acknowledged yet, above the floor.
-func (b *Broker) finished(ctx context.Context, most uint64) (uint64, error) {
+func (b *Broker) finished(ctx context.Context, first, most uint64) (uint64, error) {
 	for lane := range domain.Lanes {
 		name := laneConsumer(lane).Durable
 		consumer, err := b.reader.Consumer(ctx, streamEvents, name)
@@ -134,7 +139,13 @@ func (b *Broker) finished(ctx context.Context, most uint64) (uint64, error) {
 	for _, l := range backlogs {
 		most = min(most, uint64(max(l.From, 1))-1)
 	}
-	return most, nil
+	// What is worked from a scheduled copy has its own events in the log, which
+	// say what was tried. They are younger than the copy is due.
+	since, any, err := b.dueSince(ctx)
+	if err != nil || !any || most < first {
+		return most, err
+	}
+	return b.aged(ctx, first, most, since.Add(-dueMargin))
 }
 
 // expire drops archive streams whose newest event was archived longer ago than

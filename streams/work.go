@@ -7,8 +7,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/nats-io/nats.go/jetstream"
-
 	"github.com/sendlog/sendlog/domain"
 )
 
@@ -21,8 +19,8 @@ const roleDispatch = "dispatch"
 //
 // begin is called for every tenure, the time for which this process has a lane:
 // its context ends when the lane is to be handed over, or the process stops.
-// take is then handed the lane's events in order, each at least once, one at a
-// time; it must not block. It is not called any more once finish is. finish
+// take is then handed the lane's events in order, each at least once, and what
+// was scheduled there and is due, one at a time; it must not block. It is not called any more once finish is. finish
 // returns when what was begun is done or dropped, and nothing of the lane is
 // worked any more: then the lane is another's, at once. One that takes longer than
 // 10 s to finish, or fell silent, is not waited for.
@@ -107,7 +105,10 @@ func (w *workshop) lane(ctx context.Context, lane int) error {
 func (w *workshop) tenure(ctx context.Context, lane int) (err error) {
 	w.presence.hold(lane, true)
 	defer w.presence.hold(lane, false)
-	supplies := []*supply{w.b.supply(streamEvents, laneConsumer(lane).Durable)}
+	supplies := []*supply{
+		w.b.supply(streamEvents, laneConsumer(lane).Durable, w.b.handed),
+		w.b.supply(streamSchedule, dueConsumer(lane).Durable, w.b.handedDue),
+	}
 	// Letting go takes longer than being told to.
 	defer func() {
 		for _, s := range supplies {
@@ -138,7 +139,7 @@ func (w *workshop) tenure(ctx context.Context, lane int) (err error) {
 	errs := make(chan error, len(supplies))
 	for _, s := range supplies {
 		running.Go(func() {
-			errs <- s.run(tenure, func(m jetstream.Msg) { door.pass(w.b.handed(m)) })
+			errs <- s.run(tenure, door.pass)
 			end()
 		})
 	}
