@@ -37,7 +37,8 @@ func newRequest(call Call) (request, error) {
 	for _, name := range []string{"to", "recipient", "recipient_type", "biz_opaque_callback_data"} {
 		delete(fields, name)
 	}
-	r := request{edge: "messages", read: fields.text("status") == "read"}
+	_, typed := fields["type"]
+	r := request{edge: "messages", read: !typed && fields.text("status") == "read"}
 	envelope := map[string]string{"messaging_product": "whatsapp"}
 	if !r.read {
 		if err := address(envelope, call); err != nil {

@@ -76,6 +76,11 @@ func TestReadReceipt(t *testing.T) {
 	if o := serve(t, answer(200, `{"success":true}`)).Send(t.Context(), aCall()); o.Kind != cloudapi.Unknown {
 		t.Errorf("a message was sent, and the answer names none: %v", o)
 	}
+	typed := aCall()
+	typed.Content = json.RawMessage(`{"type":"hologram","status":"read"}`) // of a type nobody here knows
+	if _, body := sent(t, typed); body["to"] != typed.To || body["biz_opaque_callback_data"] == nil {
+		t.Errorf("a message is taken for a read receipt: %v", body)
+	}
 	o := cloudapi.Simulate(call)
 	if o.Kind != cloudapi.Accepted || o.Wamid != "" || cloudapi.SimulatedStatuses(call, o, at) != nil {
 		t.Errorf("simulated: %v %q", o, o.Wamid)

@@ -58,7 +58,8 @@ func (r Request) content(c *check) *content {
 		object[textType] = r.Text
 	}
 	s := &content{object: object}
-	kind, typed := object["type"].(string)
+	said, typed := object["type"]
+	kind, _ := said.(string)
 	status, told := object["status"]
 	switch {
 	case told && (!r.Unvalidated || status == "read" && !typed):
@@ -66,11 +67,11 @@ func (r Request) content(c *check) *content {
 		if _, typing := object["typing_indicator"]; typing {
 			s.kind = Typing
 		}
-	case typed && Addressed(kind): // the names of ours are none of Meta's
-		s.kind = kind
-	case object["type"] == nil:
+	case !typed:
 		// As at Meta. Said explicitly, it is the same request either way.
 		s.kind, object["type"] = textType, textType
+	case Addressed(kind): // the names of ours are none of Meta's
+		s.kind = kind
 	}
 	return s
 }

@@ -6,6 +6,9 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"reflect"
+	"slices"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -437,4 +440,91 @@ func FuzzContent(f *testing.F) {
 			t.Fatalf("%q was accepted as\n%s\nbut then (%t) as\n%s", content, first.Content, ok, again.Content)
 		}
 	})
+}
+
+// BenchmarkAccept is the price of judging one request, beside a log that costs
+// nothing.
+func BenchmarkAccept(b *testing.B) {
+	all := samples(b)
+	for _, name := range []string{"text.json", "interactive_list.json", "template_carousel.json"} {
+		q, _ := requestOf(b, all[name])
+		b.Run(strings.TrimSuffix(name, ".json"), func(b *testing.B) {
+			a, _ := newAccepter()
+			a.Log = away{}
+			b.ReportAllocs()
+			for b.Loop() {
+				if _, err := a.Accept(context.Background(), q); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
+}
+
+// Nothing in a sample goes unseen: a value of the wrong kind is a fault in any
+// place of it, and so is a member that Meta does not know, each with that very
+// place. Only what a tenant hands to its own flow, and the values of an
+// address, are its own.
+func TestEveryPlaceIsJudged(t *testing.T) {
+	t.Parallel()
+	own := []string{"/flow_action_data/", "/flow_action_payload/data/", "/action/parameters/values/"}
+	judged := 0
+	for name, sample := range samples(t) {
+		delete(sample, "biz_opaque_callback_data")
+		wrong := func(at string) {
+			q, _ := requestOf(t, sample)
+			a, _ := newAccepter()
+			_, err := a.Accept(t.Context(), q)
+			judged++
+			if !slices.Contains(strings.Fields(pointers(err)), at) {
+				t.Errorf("%s: something is wrong at %s, and the faults are %q", name, at, pointers(err))
+			}
+		}
+		places(sample, "", func(at string, object map[string]any, set func(any), was any) {
+			if slices.ContainsFunc(own, func(s string) bool { return strings.Contains(at+"/", s) && !strings.HasSuffix(at+"/", s) }) {
+				return
+			}
+			if object != nil && !slices.ContainsFunc(own, func(s string) bool { return strings.HasSuffix(at+"/", s) }) {
+				object["shiny"] = 1
+				wrong(at + "/shiny")
+				delete(object, "shiny")
+			}
+			if set == nil || slices.Contains([]string{"/to", "/recipient", "/recipient_type"}, at) { // no part of the content
+				return
+			}
+			for _, value := range []any{nil, 1e300, []any{}, map[string]any{}} {
+				if reflect.TypeOf(value) != reflect.TypeOf(was) {
+					set(value)
+					wrong(at)
+				}
+			}
+			set(was)
+		})
+	}
+	if judged < 2000 {
+		t.Errorf("%d places were judged", judged)
+	}
+}
+
+// places visits every object and every value of a decoded JSON text; set
+// replaces the value, except the outermost.
+func places(v any, at string, visit func(at string, object map[string]any, set func(any), was any)) {
+	step := func(name string, value any, set func(any)) {
+		object, _ := value.(map[string]any)
+		visit(at+"/"+name, object, set, value)
+		places(value, at+"/"+name, visit)
+	}
+	switch v := v.(type) {
+	case map[string]any:
+		if at == "" {
+			visit("", v, nil, nil)
+		}
+		for name, value := range v {
+			step(name, value, func(other any) { v[name] = other })
+		}
+	case []any:
+		for i, value := range v {
+			step(strconv.Itoa(i), value, func(other any) { v[i] = other })
+		}
+	}
 }

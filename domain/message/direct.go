@@ -28,14 +28,10 @@ var directParts = []part{
 }
 
 // directText has no preview of its links.
-func directText(c *check, v any) {
-	words := text(1, maxBody)
-	if _, short := v.(string); short {
-		words(c, v)
-		return
-	}
-	object(must("body", words))(c, v)
-}
+var (
+	directWords = text(1, maxBody)
+	directText  = shortOr(directWords, object(must("body", directWords)))
+)
 
 // directButtons are links first, replies after them.
 var directButtons = list(1, maxDirectButtons, kinds("type", map[string][]part{

@@ -20,6 +20,10 @@
 //   - Statuses of the provider are facts kept as a set. The headline is
 //     derived from the set ([Headline]) and does not depend on arrival order.
 //
+// What a request says is Meta's own message object. It is judged whole before
+// it becomes a fact ([Request]): each type has a table of rules, and every
+// fault is named with its place. One canonical form of it is recorded.
+//
 // An incoming message, a status and an account notice are facts told by the
 // provider; they are recorded as they came and never refused.
 package message

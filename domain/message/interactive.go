@@ -11,9 +11,9 @@ import (
 var interactiveRule = kinds("type", map[string][]part{
 	"address_message":          {optionalHeader, body, footer, named("address_message", must("parameters", addressForm))},
 	"button":                   {optionalHeader, body, footer, must("action", object(must("buttons", replyButtons(maxButtons))))},
-	"call_permission_request":  {may("body", bodyText(maxBody)), named("call_permission_request")},
+	"call_permission_request":  {may("body", bodyText(maxBody)), footer, named("call_permission_request")},
 	"carousel":                 {body, must("action", object(must("cards", cards)))},
-	"catalog_message":          {body, footer, named("catalog_message", may("parameters", object(may("thumbnail_product_retailer_id", metaID))))},
+	"catalog_message":          {body, footer, named("catalog_message", may("parameters", object(thumbnail)))},
 	"cta_url":                  {optionalHeader, body, footer, ctaURL},
 	"flow":                     {optionalHeader, body, footer, named("flow", must("parameters", flow))},
 	"list":                     {textHeader, must("body", bodyText(maxListBody)), footer, must("action", object(must("button", text(1, maxTitle)), must("sections", rowSections)))},
@@ -22,7 +22,7 @@ var interactiveRule = kinds("type", map[string][]part{
 	"order_status":             {optionalHeader, body, footer, named("review_order", must("parameters", anyObject))},
 	"product":                  {may("body", bodyText(maxBody)), footer, must("action", object(product...))},
 	"product_list":             {must("header", header(false)), body, footer, must("action", object(must("catalog_id", metaID), must("sections", productSections)))},
-	"request_contact_info":     {body, named("request_contact_info")},
+	"request_contact_info":     {body, footer, named("request_contact_info")},
 	"voice_call":               {textHeader, body, named("voice_call", may("parameters", voiceCall))},
 })
 
@@ -74,7 +74,7 @@ var rowSections = list(1, maxSections, object(
 
 var productSections = list(1, maxSections, object(
 	may("title", text(0, maxSectionTitle)),
-	must("product_items", list(1, maxProducts, object(must("product_retailer_id", metaID)))),
+	must("product_items", list(1, maxProducts, object(must("product_retailer_id", retailerID)))),
 ), sectionTitles, inAll("product_items", maxProducts))
 
 // sectionTitles demands a title of each section when there are several.
@@ -156,7 +156,13 @@ var voiceCall = object(
 	may("payload", text(0, maxCallPayload)),
 )
 
-var product = []part{must("catalog_id", metaID), must("product_retailer_id", metaID)}
+// The retailer's own ids are of any letters.
+var (
+	retailerID = text(1, maxID)
+	thumbnail  = may("thumbnail_product_retailer_id", text(0, maxID)) // none: Meta picks one
+)
+
+var product = []part{must("catalog_id", metaID), must("product_retailer_id", retailerID)}
 
 // A carousel is of products, or of pictures with buttons. Meta's samples name
 // no type for a card with quick replies.

@@ -32,7 +32,7 @@ func TestInteractiveParts(t *testing.T) {
 	for name, k := range map[string]kind{
 		"address_message":          {"must", "may", "may", `{"name":"address_message","parameters":{"country":"IN","values":{"name":"A"},"saved_addresses":[],"validation_errors":{}}}`},
 		"button":                   {"must", "may", "may", `{"buttons":[{"type":"reply","reply":{"id":"a","title":"A"}}]}`},
-		"call_permission_request":  {"may", "", "", `{"name":"call_permission_request"}`},
+		"call_permission_request":  {"may", "", "may", `{"name":"call_permission_request"}`},
 		"carousel":                 {"must", "", "", `{"cards":[` + strings.Replace(card, "%d", "0", 1) + `,` + strings.Replace(card, "%d", "1", 1) + `]}`},
 		"catalog_message":          {"must", "", "may", `{"name":"catalog_message","parameters":{"thumbnail_product_retailer_id":"t"}}`},
 		"cta_url":                  {"must", "may", "may", `{"name":"cta_url","parameters":{"display_text":"d","url":"https://x.example"}}`},
@@ -43,7 +43,7 @@ func TestInteractiveParts(t *testing.T) {
 		"order_status":             {"must", "may", "may", `{"name":"review_order","parameters":{"reference_id":"1"}}`},
 		"product":                  {"may", "", "may", `{"catalog_id":"c","product_retailer_id":"p"}`},
 		"product_list":             {"must", "must text", "may", `{"catalog_id":"c","sections":[{"title":"s","product_items":[{"product_retailer_id":"p"}]}]}`},
-		"request_contact_info":     {"must", "", "", `{"name":"request_contact_info"}`},
+		"request_contact_info":     {"must", "", "may", `{"name":"request_contact_info"}`},
 		"voice_call":               {"must", "text", "", `{"name":"voice_call","parameters":{"display_text":"Call","ttl_minutes":43200,"payload":"p"}}`},
 	} {
 		parts := func(leave string, more ...string) []string {
@@ -180,15 +180,17 @@ func TestInteractiveActions(t *testing.T) {
 		"exchange with a payload":   {flow(aFlow + `,"flow_action":"data_exchange","flow_action_payload":{"screen":"A"}`), at + "/parameters/flow_action_payload"},
 		"a flow without everything": {flow(``), at + "/parameters/flow_message_version " + at + "/parameters " + at + "/parameters/flow_cta"},
 
-		"the shortest call":    {act("voice_call", `{"name":"voice_call"}`), ""},
-		"a call of 0 minutes":  {call(`"ttl_minutes":0`), at + "/parameters/ttl_minutes"},
-		"43201 minutes":        {call(`"ttl_minutes":43201`), at + "/parameters/ttl_minutes"},
-		"a minute and a half":  {call(`"ttl_minutes":1.5`), at + "/parameters/ttl_minutes"},
-		"minutes in a string":  {call(`"ttl_minutes":"1"`), at + "/parameters/ttl_minutes"},
-		"a call button of 21":  {call(`"display_text":"` + x(21) + `"`), at + "/parameters/display_text"},
-		"a payload of 512":     {call(`"payload":"` + x(512) + `"`), ""},
-		"a payload of 513":     {call(`"payload":"` + x(513) + `"`), at + "/parameters/payload"},
-		"a catalog, unadorned": {act("catalog_message", `{"name":"catalog_message"}`), ""},
+		"the shortest call":          {act("voice_call", `{"name":"voice_call"}`), ""},
+		"a call of 0 minutes":        {call(`"ttl_minutes":0`), at + "/parameters/ttl_minutes"},
+		"43201 minutes":              {call(`"ttl_minutes":43201`), at + "/parameters/ttl_minutes"},
+		"a minute and a half":        {call(`"ttl_minutes":1.5`), at + "/parameters/ttl_minutes"},
+		"minutes in a string":        {call(`"ttl_minutes":"1"`), at + "/parameters/ttl_minutes"},
+		"a call button of 21":        {call(`"display_text":"` + x(21) + `"`), at + "/parameters/display_text"},
+		"a payload of 512":           {call(`"payload":"` + x(512) + `"`), ""},
+		"a payload of 513":           {call(`"payload":"` + x(513) + `"`), at + "/parameters/payload"},
+		"a product with a wide name": {act("product", `{"catalog_id":"c","product_retailer_id":"Blue Aloe 12 cm"}`), ""},
+		"a product without a name":   {act("product", `{"catalog_id":"c","product_retailer_id":""}`), at + "/product_retailer_id"},
+		"a catalog, unadorned":       {act("catalog_message", `{"name":"catalog_message"}`), ""},
 	})
 }
 

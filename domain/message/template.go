@@ -13,12 +13,12 @@ import (
 var template = object(
 	must("name", templateName),
 	must("language", object(must("code", language), may("policy", word("deterministic")))),
-	may("components", list(0, maxComponents, component, unique("index"))),
+	may("components", list(0, maxComponents, component, unique("index"), onceEach)),
 )
 
 var (
 	templateName = text(1, maxTemplateName, shape(`^[a-z0-9_]+$`, "must be lower-case letters a to z, digits and _"))
-	language     = text(2, maxLanguage, shape(`^[A-Za-z]{2,3}([_-][A-Za-z]{2,4})?$`, "must be the code of a language as it was approved, such as en_US"))
+	language     = text(2, maxLanguage, shape(`^[A-Za-z]{2,3}([_-][A-Za-z0-9]{2,8})*$`, "must be the code of a language as it was approved, such as en_US"))
 )
 
 func shape(pattern, words string) demand {
@@ -30,16 +30,29 @@ var component = anyCaseKinds("type", map[string][]part{
 	"body":               {must("parameters", bodyParameters)},
 	"button":             templateButton,
 	"carousel":           {must("cards", list(minCards, maxCards, templateCard, unique("card_index")))},
-	"header":             {must("parameters", list(1, 1, headerParameter))},
+	"header":             {must("parameters", list(0, 1, headerParameter))},
 	"limited_time_offer": {must("parameters", list(1, 1, offer))},
 	"order_status":       {must("parameters", list(1, 1, anyObject))}, // payments, for Meta to judge
 })
+
+// onceEach demands that no component but a button is there twice.
+func onceEach(c *check, components []any) {
+	seen := map[string]bool{}
+	for i, e := range components {
+		kind, _ := dig(e, "type").(string)
+		kind = strings.ToLower(kind)
+		if seen[kind] && kind != "button" {
+			c.element(i, "type", "is there already; a template has one %s", kind)
+		}
+		seen[kind] = true
+	}
+}
 
 var headerParameter = anyCaseKinds("type", map[string][]part{
 	"document": {must("document", headerDocument)},
 	"image":    {must("image", headerFile)},
 	"location": {must("location", location)},
-	"product":  {must("product", object(must("product_retailer_id", metaID), must("catalog_id", metaID)))},
+	"product":  {must("product", object(must("product_retailer_id", retailerID), must("catalog_id", metaID)))},
 	"text":     {must("text", text(1, maxHeader, filling)), parameterName},
 	"video":    {must("video", headerFile)},
 })
@@ -55,11 +68,9 @@ var bodyParameters = list(0, maxParameters, anyCaseKinds("type", map[string][]pa
 }), allOrNoneNamed, unique("parameter_name"))
 
 // dateTime shows its fallback; the older parts of a date are still taken.
-func dateTime(c *check, v any) {
-	object(must("fallback_value", text(1, maxBody)),
-		may("calendar", anything), may("day_of_month", anything), may("day_of_week", anything),
-		may("hour", anything), may("minute", anything), may("month", anything), may("year", anything))(c, v)
-}
+var dateTime = object(must("fallback_value", text(1, maxBody)),
+	may("calendar", anything), may("day_of_month", anything), may("day_of_week", anything),
+	may("hour", anything), may("minute", anything), may("month", anything), may("year", anything))
 
 var parameterName = may("parameter_name", text(1, maxParameterName, shape(`^[a-z0-9_]+$`, "must be lower-case letters a to z, digits and _")))
 
@@ -96,10 +107,11 @@ func buttonIndex(c *check, v any) {
 
 // buttonParameters demands the parameters that a kind of button takes.
 func buttonParameters(c *check, o map[string]any) {
-	if o["sub_type"] == nil {
-		return // said already
+	said, there := o["sub_type"]
+	if !there {
+		return // and that is a fault already
 	}
-	kind, _ := o["sub_type"].(string)
+	kind, _ := said.(string)
 	button, known := buttons[strings.ToLower(kind)]
 	if !known {
 		c.faultAt("sub_type", "must be one of %s", strings.Join(slices.Sorted(maps.Keys(buttons)), ", "))
@@ -123,10 +135,10 @@ var buttons = map[string]struct {
 	bare       bool
 	parameters rule
 }{
-	"catalog":       {bare: true, parameters: actions(object(may("thumbnail_product_retailer_id", metaID)))},
+	"catalog":       {bare: true, parameters: actions(object(thumbnail))},
 	"copy_code":     {parameters: one("coupon_code", text(1, maxCoupon, oneLine))},
 	"flow":          {bare: true, parameters: actions(object(may("flow_token", text(1, maxFree)), may("flow_action_data", anyObject)))},
-	"mpm":           {parameters: actions(object(may("thumbnail_product_retailer_id", text(0, maxID)), must("sections", productSections)))},
+	"mpm":           {parameters: actions(object(thumbnail, must("sections", productSections)))},
 	"order_details": {parameters: actions(object(must("order_details", anyObject)))},
 	"quick_reply":   {parameters: one("payload", text(1, maxPayload))},
 	"url":           {parameters: one("text", text(1, maxFree))},
@@ -153,8 +165,8 @@ var templateCard = object(
 	must("components", list(0, maxComponents, anyCaseKinds("type", map[string][]part{
 		"body":   {must("parameters", bodyParameters)},
 		"button": templateButton,
-		"header": {must("parameters", list(1, 1, headerParameter))},
-	}), unique("index"))),
+		"header": {must("parameters", list(0, 1, headerParameter))},
+	}), unique("index"), onceEach)),
 )
 
 var templateButton = []part{must("sub_type", anything), may("index", buttonIndex), may("parameters", anything), whole(buttonParameters)}

@@ -32,7 +32,8 @@ func TestTemplate(t *testing.T) {
 		"another policy of it":  {`{"type":"template","template":{"name":"n","language":{"code":"en"}},"product_policy":"MAYBE"}`, "/product_policy"},
 
 		"no components":        {with(`[]`), ""},
-		"15 components":        {with(times(15, `{"type":"body","parameters":[]}`)), "/template/components"},
+		"15 components":        {with(times(15, `{"type":"button","sub_type":"catalog"}`)), "/template/components"},
+		"14 components":        {with(times(14, `{"type":"button","sub_type":"catalog"}`)), ""},
 		"an unknown component": {with(`[{"type":"hologram"}]`), at + "/type"},
 		"one in capitals":      {with(`[{"type":"BODY","parameters":[{"type":"text","text":"a"}]}]`), ""},
 		"one without a type":   {with(`[{"parameters":[]}]`), at + "/type"},
@@ -47,6 +48,8 @@ func TestTemplate(t *testing.T) {
 		"header of a place":     {header(`{"type":"location","location":{"latitude":"1","longitude":"2","name":"n","address":"a"}}`), ""},
 		"header of a product":   {header(`{"type":"product","product":{"product_retailer_id":"p","catalog_id":"c"}}`), ""},
 		"header of money":       {header(`{"type":"currency","currency":{}}`), of + "/type"},
+		"header of nothing":     {header(``), ""},
+		"two headers":           {with(`[{"type":"header","parameters":[]},{"type":"HEADER","parameters":[]}]`), "/template/components/1/type"},
 		"header of two":         {header(`{"type":"text","text":"a"},{"type":"text","text":"b"}`), at + "/parameters"},
 
 		"1024":                   {words(x(1024)), ""},

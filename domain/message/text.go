@@ -9,19 +9,21 @@ import (
 
 // Plain messages: text, location and reaction (REFERENCE section 2.2).
 
-// textRule takes the short form of a text, too: the words alone.
-func textRule(c *check, v any) {
-	if _, short := v.(string); short {
-		words(c, v)
-		return
-	}
-	longText(c, v)
-}
-
 var (
-	words    = text(1, domain.MaxText)
-	longText = object(must("body", words), may("preview_url", boolean))
+	textWords = text(1, domain.MaxText)
+	textRule  = shortOr(textWords, object(must("body", textWords), may("preview_url", boolean)))
 )
+
+// shortOr is a text in Meta's form, or in the short one: the words alone.
+func shortOr(words, long rule) rule {
+	return func(c *check, v any) {
+		if _, short := v.(string); short {
+			words(c, v)
+		} else {
+			long(c, v)
+		}
+	}
+}
 
 var location = object(
 	must("latitude", degrees(90)),
