@@ -49,7 +49,7 @@ func (m *messageDoc) redriven(e domain.Event, d *Docs, entry *entryDoc) error {
 	if err := e.Decode(&f); err != nil {
 		return err
 	}
-	m.Dead, m.Unknown, m.Refusal = false, 0, nil
+	m.Dead, m.Refusal = false, nil
 	entry.Reason = f.By
 	return settleLetter(e, d, m.ID)
 }

@@ -71,8 +71,7 @@ type messageDoc struct {
 	Fingerprint    string            `json:"fingerprint,omitempty"` // of the request; shown to nobody
 	Attempts       int               `json:"attempts,omitempty"`
 	Accepted       bool              `json:"accepted,omitempty"`
-	Unknown        int               `json:"unknown_attempt,omitempty"` // the newest attempt whose outcome is unknown
-	UnknownReason  string            `json:"unknown_reason,omitempty"`
+	Doubts         []doubtDoc        `json:"doubts,omitempty"` // attempts whose outcome is unknown
 	Dead           bool              `json:"dead,omitempty"`
 	Ended          string            `json:"ended,omitempty"` // cancelled or expired
 	SendAt         instant           `json:"send_at,omitzero"`
@@ -87,6 +86,11 @@ type messageDoc struct {
 	CreatedAt      instant           `json:"created_at"`
 	UpdatedAt      instant           `json:"updated_at"`
 	Timeline       []entryDoc        `json:"timeline"`
+}
+
+type doubtDoc struct {
+	Attempt int    `json:"attempt"`
+	Reason  string `json:"reason,omitempty"`
 }
 
 type refusalDoc struct {
@@ -143,7 +147,7 @@ func wamidID(t domain.TenantID, n domain.NumberID, wamid string) string {
 func (m *messageDoc) standing() message.Standing {
 	s := message.Standing{
 		Accepted: m.Accepted, Dead: m.Dead, Ended: m.Ended,
-		Unknown:  m.Unknown > 0 && m.Unknown == m.Attempts,
+		Unknown:  len(m.Doubts) > 0,
 		Statuses: make(map[string]time.Time, len(m.Statuses)),
 	}
 	for _, one := range m.Statuses {

@@ -88,9 +88,8 @@ func foldOutgoing(e domain.Event, d *Docs) error {
 	case message.TypeOutcomeUnknown:
 		var f message.OutcomeUnknown
 		err = e.Decode(&f)
-		if f.Attempt >= m.Unknown {
-			m.Unknown, m.UnknownReason = f.Attempt, f.Reason
-		}
+		m.sure(f.Attempt) // told again
+		m.Doubts = append(m.Doubts, doubtDoc{f.Attempt, f.Reason})
 		entry.Attempt, entry.Reason = f.Attempt, f.Reason
 	case message.TypeSendDeadLettered:
 		kind = "message.dead_lettered"
@@ -153,7 +152,7 @@ func (m *messageDoc) deriveError() {
 		}
 	}
 	if m.Status == message.Unknown {
-		m.ErrorReason = "It is not known whether WhatsApp took the message: " + m.UnknownReason + "."
+		m.ErrorReason = "It is not known whether WhatsApp took the message: " + m.Doubts[len(m.Doubts)-1].Reason + "."
 		return
 	}
 	if m.Refusal != nil && !m.Accepted {
@@ -196,15 +195,17 @@ func recipient(f message.SendRequested) message.Person {
 }
 
 // refused keeps the refusal of the newest attempt; a late answer to an older
-// one is in the timeline only.
+// one only says that nobody need doubt that one any more.
 func (m *messageDoc) refused(f message.SendRefused) {
-	if f.Attempt < m.Attempts {
-		return
+	m.sure(f.Attempt)
+	if f.Attempt >= m.Attempts {
+		m.Attempts, m.Refusal = f.Attempt, &refusalDoc{f.Code, f.Reason}
 	}
-	m.Attempts, m.Refusal = f.Attempt, &refusalDoc{f.Code, f.Reason}
-	if m.Unknown == f.Attempt {
-		m.Unknown = 0
-	}
+}
+
+// sure removes the doubt about an attempt, if there is one.
+func (m *messageDoc) sure(attempt int) {
+	m.Doubts = slices.DeleteFunc(m.Doubts, func(d doubtDoc) bool { return d.Attempt == attempt })
 }
 
 // accepted joins the provider's id, and with it the statuses that came early.

@@ -20,7 +20,7 @@ type MessageFilter struct {
 // has only message.Received. So the headline says the direction, and no index
 // is needed for it.
 var outgoing = []string{
-	message.Accepted, message.Delivered, message.Failed, message.Played,
+	message.Accepted, message.Cancelled, message.Delivered, message.Expired, message.Failed, message.Played,
 	message.Queued, message.Read, message.Sent, message.Unknown,
 }
 

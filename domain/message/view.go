@@ -37,7 +37,7 @@ var rank = map[string]int{Accepted: 1, Sent: 2, Delivered: 3, Read: 4, Played: 5
 // depends on the order in which facts arrived.
 type Standing struct {
 	Accepted bool                 // the provider took some attempt
-	Unknown  bool                 // the newest attempt's outcome is unknown
+	Unknown  bool                 // some attempt has an outcome that nobody knows
 	Dead     bool                 // dead-lettered and not redriven since
 	Ended    string               // [Cancelled] or [Expired], or empty
 	Statuses map[string]time.Time // the provider's statuses, with its own time of each
