@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
+	"sync"
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
@@ -191,15 +192,15 @@ func (b *Broker) ReadBacklog(ctx context.Context, l Backlog, most int) (requests
 		return nil, next, false, hole(fmt.Sprintf("a backlog goes on at %d and %s begins at %d; restore it from a replica or a backup", next, streamEvents, h.first))
 	}
 	subject := tenantMessages(domain.Lane(l.Number), l.Tenant)
-	last, err := b.events.GetLastMsgForSubject(ctx, subject)
+	last, newest, err := b.marks.last(ctx, b.events, subject, uint64(next))
 	switch {
-	case notFound(err), err == nil && last.Sequence < uint64(next):
-		return nil, max(next, domain.Position(h.last)+1), true, nil
 	case err != nil:
-		return nil, next, false, unreadable(fmt.Errorf("read a backlog: %w", err))
+		return nil, next, false, err
+	case last < uint64(next):
+		return nil, max(next, domain.Position(h.last)+1), true, nil
 	}
 	c := &Cursor{b: b, ahead: min(most, backlogLook)}
-	if err := c.enter(ctx, place{stream: streamEvents, after: uint64(next) - 1, until: last.Sequence}, subject); err != nil {
+	if err := c.enter(ctx, place{stream: streamEvents, after: uint64(next) - 1, until: last}, subject); err != nil {
 		return nil, next, false, err
 	}
 	defer c.leave()
@@ -221,8 +222,11 @@ func (b *Broker) ReadBacklog(ctx context.Context, l Backlog, most int) (requests
 			requests = append(requests, d)
 		}
 		next = domain.Position(r.position) + 1
-		if r.position >= last.Sequence {
-			return requests, max(next, domain.Position(h.last)+1), true, nil
+		if r.position >= last {
+			if newest {
+				next = max(next, domain.Position(h.last)+1)
+			}
+			return requests, next, newest, nil
 		}
 	}
 	return requests, next, false, nil
@@ -239,4 +243,38 @@ func (b *Broker) asks(r record, n domain.NumberID) bool {
 		return false
 	}
 	return env.Type == message.TypeSendRequested || env.Type == message.TypeSendRedriven
+}
+
+// marks remembers, by subject, a position at which the log holds an event.
+// Asking for the newest one costs the server a look at every message of the
+// subject, which for a long backlog is as much as reading a portion of it.
+type marks struct {
+	mu    sync.Mutex
+	known map[string]uint64
+}
+
+// last returns the position of an event of a subject at or after from, and
+// whether it is the newest at the moment. When there is none at or after from it
+// returns one before it, or 0.
+func (k *marks) last(ctx context.Context, events askedStream, subject string, from uint64) (last uint64, newest bool, err error) {
+	k.mu.Lock()
+	last = k.known[subject]
+	k.mu.Unlock()
+	if last >= from {
+		return last, false, nil
+	}
+	m, err := events.GetLastMsgForSubject(ctx, subject)
+	if notFound(err) {
+		return 0, true, nil
+	}
+	if err != nil {
+		return 0, false, unreadable(fmt.Errorf("read a backlog: %w", err))
+	}
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.known == nil {
+		k.known = map[string]uint64{}
+	}
+	k.known[subject] = m.Sequence
+	return m.Sequence, true, nil
 }

@@ -101,3 +101,40 @@ func plain(b *testing.B, always bool) []jetstream.JetStream {
 	}
 	return out
 }
+
+// BenchmarkReadBacklog reads one number's backlog in portions, from a log of
+// SENDLOG_HOTLOG requests of 64 numbers and two tenants: what is looked at are
+// the requests of one tenant in one lane.
+func BenchmarkReadBacklog(b *testing.B) {
+	const portion = 256
+	events := sizeOf(b, hotLogEvents, 100_000)
+	e, log := openUnsealed(b, b.TempDir())
+	defer e.Shutdown()
+	defer log.Close()
+	for from := 0; from < events; from += 10_000 {
+		batch := make([]domain.Event, min(10_000, events-from))
+		for i := range batch {
+			k := outgoing(domain.NumberID(fmt.Sprint((from + i) % 64)))
+			if i%2 == 1 {
+				k.Tenant = tenantB
+			}
+			batch[i] = newEvent(b, k, "a message of some words, as people write them")
+		}
+		if err := log.Events().Record(b.Context(), batch); err != nil {
+			b.Fatal(err)
+		}
+	}
+	l := streams.Backlog{Tenant: tenantA, Number: "2", From: 1}
+	requests := 0
+	for b.Loop() {
+		got, next, end, err := log.ReadBacklog(b.Context(), l, portion)
+		if err != nil {
+			b.Fatal(err)
+		}
+		if requests += len(got); end {
+			next = 1
+		}
+		l.From = next
+	}
+	b.ReportMetric(float64(requests)/b.Elapsed().Seconds(), "requests/s")
+}

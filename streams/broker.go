@@ -35,6 +35,7 @@ type Broker struct {
 	strict   bool                                 // an append is on disk before it is answered
 	room     func() (most, free int64, err error) // of the log in this process (bytes); nil as disk is
 	codec    codec
+	marks    marks
 	away     breaks // of the reader's connection
 	log      *slog.Logger
 	meter    domain.Meter

@@ -28,6 +28,7 @@ func StreamConfigs() []jetstream.StreamConfig { return streamConfigs(1) }
 const (
 	ArchivePart     = archivePart
 	BacklogLook     = backlogLook
+	LaneMaxDeliver  = laneMaxDeliver
 	LiveBuffer      = liveBuffer
 	PinnedTTL       = lanePinnedTTL
 	QuarantineChunk = quarantineChunk

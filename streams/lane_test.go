@@ -217,6 +217,77 @@ func TestUnreadableWorkIsHandedOut(t *testing.T) {
 	finish(t, w.expect(t, send(t, b, number, "next"))...)
 }
 
+// An event that is handed out time and again and never finished is given up in
+// the end, so that it is buried and not forgotten; its neighbours are not
+// condemned with it.
+func TestWorkThatNeverEndsIsGivenUp(t *testing.T) {
+	t.Parallel()
+	b := oneNode(t, streams.Interval)
+	lane := domain.Lane(number)
+	c, err := b.JetStream().Consumer(t.Context(), "EVENTS", fmt.Sprintf("lane%02d", lane))
+	if err != nil {
+		t.Fatal(err)
+	}
+	impatient := c.CachedInfo().Config
+	impatient.AckWait = 20 * time.Millisecond
+	if _, err := b.JetStream().UpdateConsumer(t.Context(), "EVENTS", impatient); err != nil {
+		t.Fatal(err)
+	}
+	poison, good := send(t, b, number, "poison"), send(t, b, number, "good")
+	w := work(t, b, lane)
+	for {
+		d := w.next(t)
+		switch {
+		case d.Event.ID == good.ID:
+			if d.Err != nil {
+				t.Fatalf("a neighbour was given up: %v", d.Err)
+			}
+			_ = d.Done() // it may have come once more meanwhile
+		case d.Err == nil:
+			if d.Deliveries > streams.LaneMaxDeliver {
+				t.Fatalf("it was handed out %d times", d.Deliveries)
+			}
+		default:
+			if d.Event.ID != poison.ID || d.Event.Key != poison.Key || d.Deliveries <= streams.LaneMaxDeliver || len(d.Raw) == 0 {
+				t.Fatalf("given up: %+v", d)
+			}
+			if err := d.Reject("poison"); err != nil {
+				t.Fatal(err)
+			}
+			idle(t, b, lane)
+			finish(t, w.expect(t, send(t, b, number, "next"))...)
+			return
+		}
+	}
+}
+
+// bomb makes whoever opens a sealed part panic.
+type bomb struct{ streams.Sealer }
+
+func (bomb) Open(domain.TenantID, domain.EventID, []byte) ([]byte, error) { panic("boom") }
+
+// Bytes that make the reader panic end neither the process nor the lane: they
+// are unreadable like others.
+func TestPanicOverAnEventIsContained(t *testing.T) {
+	t.Parallel()
+	e := embed(t, t.TempDir(), streams.Interval)
+	t.Cleanup(e.Shutdown)
+	sealer := newVault(t)
+	writer := open(t, streams.Config{Embedded: e, Sealer: sealer})
+	event := send(t, writer, number, "x")
+	b := open(t, streams.Config{Embedded: e, Sealer: bomb{sealer}})
+	d := work(t, b, domain.Lane(number)).next(t)
+	if d.Err == nil || domain.KindOf(d.Err) == domain.Unavailable || d.Event.Key != event.Key || d.Event.Position != event.Position {
+		t.Errorf("handed out: %+v", d)
+	}
+	if got, _ := readBacklog(t, b, streams.Backlog{Tenant: tenantA, Number: number, From: 1}, 10); len(got) != 1 || got[0].Err == nil {
+		t.Errorf("read: %+v", got)
+	}
+	if err := d.Reject("unreadable"); err != nil {
+		t.Error(err)
+	}
+}
+
 // Two processes may run a lane: one owns it. When the owner stops, the other
 // takes over, and what was left unfinished comes before anything new: nothing
 // is lost and the order is kept.

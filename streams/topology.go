@@ -38,7 +38,9 @@ const (
 	laneAckWait = 60 * time.Second
 	// laneMaxPending bounds the messages one lane holds in memory.
 	laneMaxPending = 2000
-	// laneMaxDeliver is a backstop far above the attempt limit.
+	// laneMaxDeliver is a backstop far above the attempt limit. It is counted
+	// here (Delivery.by): a server that counts drops what reached its
+	// limit, and nobody would ever hear of it again.
 	laneMaxDeliver = 50
 	// lanePinnedTTL is how soon a lane is taken over from an owner that
 	// stopped asking for work.
@@ -110,7 +112,7 @@ func workConsumer(name, subject string) jetstream.ConsumerConfig {
 		DeliverPolicy:  jetstream.DeliverAllPolicy,
 		AckPolicy:      jetstream.AckExplicitPolicy,
 		AckWait:        laneAckWait,
-		MaxDeliver:     laneMaxDeliver,
+		MaxDeliver:     -1, // see laneMaxDeliver
 		MaxAckPending:  laneMaxPending,
 		PriorityPolicy: jetstream.PriorityPolicyPinned,
 		PriorityGroups: []string{laneGroup},
