@@ -16,7 +16,7 @@ NESTED := $(patsubst %/go.mod,%,$(wildcard internal/*/go.mod))
 CONCURRENT := ./api/... ./cmd/... ./dispatch/... ./domain/... ./internal/... ./projections/... ./streams/...
 
 .DEFAULT_GOAL := help
-.PHONY: help run test race lint fuzz storm bench hotlog cover build image clean
+.PHONY: help run test race lint fuzz storm bench bench-send hotlog cover build image clean
 
 help: ## print this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-6s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -47,6 +47,9 @@ fuzz: ## fuzz every target for FUZZTIME (10s)
 
 storm: ## kill -9 a sending process KILLS times (50) and account for every request
 	SENDLOG_KILLS=$(or $(KILLS),50) $(GO) test -timeout 30m -count=1 -v -run 'TestKillNine' ./cmd/sendlog
+
+bench-send: ## measure request to recorded outcome, house, pretend Meta and load in processes of their own
+	$(GO) test -run '^$$' -bench '^BenchmarkSend$$' -benchtime 1x -count $(or $(COUNT),1) -timeout 30m ./cmd/sendlog
 
 bench: ## run the benchmarks, each for BENCHTIME (3s)
 	$(GO) test -run '^$$' -bench . -benchmem -benchtime $(BENCHTIME) \

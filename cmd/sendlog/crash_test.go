@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"os"
 	"os/exec"
+	"runtime/pprof"
 	"strconv"
 	"strings"
 	"sync"
@@ -22,9 +23,22 @@ import (
 // childEnv makes the test binary behave as the sendlog binary.
 const childEnv = "SENDLOG_TEST_AS_BINARY"
 
+// profileEnv names the file that gets a CPU profile of the spawned process.
+const profileEnv = "SENDLOG_TEST_PROFILE"
+
 func TestMain(m *testing.M) {
 	if os.Getenv(childEnv) != "" {
 		os.Unsetenv(childEnv)
+		if path := os.Getenv(profileEnv); path != "" {
+			f, err := os.Create(path)
+			if err == nil {
+				err = pprof.StartCPUProfile(f)
+			}
+			if err != nil {
+				panic(err)
+			}
+			defer pprof.StopCPUProfile()
+		}
 		main()
 		return
 	}
