@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"reflect"
+	"sync/atomic"
 	"time"
 )
 
@@ -60,6 +62,16 @@ type Event struct {
 
 	Facts    json.RawMessage
 	Personal json.RawMessage // nil when there is nothing personal
+
+	shared *atomic.Pointer[Fact] // decoded once for all copies; nil when each decodes for itself
+}
+
+// Shared returns the event for several readers: whoever decodes it first
+// decodes it for all of them. What their facts point to is then the same
+// memory, so nobody may change it.
+func (e Event) Shared() Event {
+	e.shared = new(atomic.Pointer[Fact])
+	return e
 }
 
 // Fact is a typed payload of an event. Its exported JSON fields are the facts;
@@ -84,10 +96,17 @@ func NewEvent(key Key, at time.Time, actor string, f Fact) (Event, error) {
 	return e, nil
 }
 
-// Decode fills f from the event. The event must be of f's type.
+// Decode fills f, which must be zero, from the event. The event must be of f's
+// type.
 func (e Event) Decode(f Fact) error {
 	if e.Type != f.EventType() {
 		return fmt.Errorf("decode %s at %d as %s: wrong type", e.Type, e.Position, f.EventType())
+	}
+	if e.shared != nil {
+		if known := e.shared.Load(); known != nil && reflect.TypeOf(*known) == reflect.TypeOf(f) {
+			reflect.ValueOf(f).Elem().Set(reflect.ValueOf(*known).Elem())
+			return nil
+		}
 	}
 	if err := json.Unmarshal(e.Facts, f); err != nil {
 		return fmt.Errorf("decode facts of %s at %d: %w", e.Type, e.Position, err)
@@ -96,6 +115,12 @@ func (e Event) Decode(f Fact) error {
 		if err := json.Unmarshal(e.Personal, p); err != nil {
 			return fmt.Errorf("decode personal part of %s at %d: %w", e.Type, e.Position, err)
 		}
+	}
+	if e.shared != nil {
+		mine := reflect.New(reflect.TypeOf(f).Elem())
+		mine.Elem().Set(reflect.ValueOf(f).Elem())
+		known := mine.Interface().(Fact)
+		e.shared.Store(&known)
 	}
 	return nil
 }

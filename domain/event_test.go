@@ -233,3 +233,32 @@ func mark(v reflect.Value, canary string) {
 		v.SetString(canary)
 	}
 }
+
+// A shared event is decoded once, whoever asks for it; asking for another type
+// is refused as before.
+func TestSharedEventDecodesOnce(t *testing.T) {
+	t.Parallel()
+	e, err := domain.NewEvent(domain.Key{}, time.Now(), "", &message.SendRequested{Type: "text", SendWords: message.SendWords{To: "+14155550100", Content: []byte(`{"type":"text"}`)}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var alone, first, again message.SendRequested
+	if err := e.Decode(&alone); err != nil {
+		t.Fatal(err)
+	}
+	e = e.Shared()
+	copied := e
+	if err := e.Decode(&first); err != nil {
+		t.Fatal(err)
+	}
+	copied.Facts, copied.Personal = nil, nil // whoever decoded them now would fail
+	if err := copied.Decode(&again); err != nil {
+		t.Fatal(err)
+	}
+	if !reflect.DeepEqual(first, alone) || !reflect.DeepEqual(again, alone) {
+		t.Errorf("shared %+v, then %+v; alone %+v", first, again, alone)
+	}
+	if err := e.Decode(&message.SendAccepted{}); err == nil {
+		t.Error("decoded as another type")
+	}
+}

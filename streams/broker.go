@@ -36,6 +36,7 @@ type Broker struct {
 	room     func() (most, free int64, err error) // of the log in this process (bytes); nil as disk is
 	codec    codec
 	marks    marks
+	recent   recent
 	away     breaks // of the reader's connection
 	log      *slog.Logger
 	meter    domain.Meter

@@ -264,7 +264,7 @@ func (b *Broker) delivery(r record) (d Delivery) {
 			d.Event = r.label()
 		}
 	}()
-	d.Event, d.Err = b.codec.decode(r.subject, r.position, r.data)
+	d.Event, d.Err = b.decode(r.subject, r.position, r.data)
 	return d
 }
 

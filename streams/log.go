@@ -49,6 +49,9 @@ func (l *Log) Append(ctx context.Context, e domain.Event, x domain.Expect) (doma
 	if errors.Is(err, domain.ErrConflict) {
 		return l.mine(ctx, anyLane(e.Key, subject), e.ID)
 	}
+	if err == nil {
+		l.b.recent.wrote(subject, seq, data, e)
+	}
 	return domain.Position(seq), err
 }
 
@@ -84,7 +87,7 @@ func (l *Log) Load(ctx context.Context, k domain.Key) ([]domain.Event, error) {
 	}
 	var events []domain.Event
 	err = l.walk(ctx, anyLane(k, subject), func(m *jetstream.RawStreamMsg) error {
-		e, err := l.b.codec.decode(m.Subject, m.Sequence, m.Data)
+		e, err := l.b.decode(m.Subject, m.Sequence, m.Data)
 		if err != nil {
 			return domain.Errorf(domain.Bug, err, "an event of this message cannot be read")
 		}
@@ -157,7 +160,8 @@ func expectation(e domain.Event) []jetstream.PublishOpt {
 func (l *Log) settled(ctx context.Context, e domain.Event, f jetstream.PubAckFuture) error {
 	var err error
 	select {
-	case <-f.Ok():
+	case ack := <-f.Ok():
+		l.b.recent.wrote(f.Msg().Subject, ack.Sequence, f.Msg().Data, e)
 		return nil
 	case err = <-f.Err():
 	case <-ctx.Done():

@@ -235,7 +235,7 @@ func (c *Cursor) Next(ctx context.Context, most int) ([]domain.Event, error) {
 
 func (c *Cursor) decode(m record) (domain.Event, error) {
 	if c.place.stream == streamEvents {
-		return c.b.codec.decode(m.subject, m.position, m.data)
+		return c.b.decode(m.subject, m.position, m.data)
 	}
 	return c.b.codec.decodeArchived(c.place.stream, m)
 }
