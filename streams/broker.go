@@ -38,6 +38,7 @@ type Broker struct {
 	marks    marks
 	recent   recent
 	away     breaks // of the reader's connection
+	workers  *Presence
 	log      *slog.Logger
 	meter    domain.Meter
 }
@@ -57,6 +58,7 @@ const connectTimeout = 10 * time.Second
 // Open connects and makes sure that every stream and consumer exists.
 func Open(ctx context.Context, c Config) (*Broker, error) {
 	b := &Broker{codec: codec{sealer: c.Sealer, history: history}, log: c.Log, meter: c.Meter}
+	b.workers = b.Presence(roleDispatch)
 	for range publishers + 3 {
 		nc, err := c.dial()
 		if err != nil {

@@ -13,6 +13,9 @@ import (
 // roleDispatch is the role of processes that work lanes.
 const roleDispatch = "dispatch"
 
+// Workers returns how many processes work the lanes, this one included.
+func (b *Broker) Workers() int { return b.workers.Count() }
+
 // Work works this process's share of the lanes until ctx ends. Any number of
 // processes may do so: by presence they know each other, and each lane has one
 // of them, whose shares differ by one lane at most.
@@ -31,7 +34,7 @@ const roleDispatch = "dispatch"
 func (b *Broker) Work(ctx context.Context, begin func(tenure context.Context, lane int) (take func(Delivery), finish func())) error {
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
-	w := &workshop{b: b, presence: b.Presence(roleDispatch), begin: begin}
+	w := &workshop{b: b, presence: b.workers, begin: begin}
 	// The others must know what is still held while this process finishes.
 	there, gone := context.WithCancel(context.WithoutCancel(ctx))
 	var announcing, working sync.WaitGroup

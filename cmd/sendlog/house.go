@@ -255,9 +255,8 @@ func (h *house) openDispatch(context.Context) error {
 		return configError{"GRAPH_URL", err.Error(), "leave it out for https://graph.facebook.com"}
 	}
 	policy := h.policy
-	peers := h.broker.Presence("probe") // not the role's: by that one the lanes are shared
 	prober := &dispatch.Prober{Breaker: h.registry, Clock: h.clock, Every: policy.ProbeEvery, Logger: h.log, Meta: meta,
-		Numbers: h.directory, Paces: h.registry, Shares: peers.Count, Tokens: h.registry}
+		Numbers: h.directory, Paces: h.registry, Shares: h.broker.Workers, Tokens: h.registry}
 	h.inbox = &dispatch.Inbox{Breaker: h.registry, Clock: h.clock, Logger: h.log, Meter: h.meter, Owners: h.directory,
 		Paces: h.registry, Quarantine: h.broker.Quarantine(h.vault), Recorder: h.broker.Events(), Throughput: prober}
 	if !h.config.has(roleDispatch) {
@@ -273,7 +272,6 @@ func (h *house) openDispatch(context.Context) error {
 		Rates:    h.directory, Settings: h.directory, Tokens: h.registry, Work: work{h.broker},
 	})
 	h.services.start("dispatch", d.Run)
-	h.services.start("presence of probers", peers.Run)
 	h.services.start("prober", prober.Run)
 	for what, count := range map[string]func(dispatch.Waiting) int{
 		"number": func(w dispatch.Waiting) int { return w.Number },
