@@ -12,7 +12,7 @@ import (
 // example makes a request that fits a route.
 func example(rt route, admin bool, tenantID string) ask {
 	a := ask{admin: admin, method: rt.method, path: strings.NewReplacer(tenantParam, tenantID,
-		":messageId", "msg_0", ":customerId", "cus_1", ":payloadId", "17", ":rebuildId", "reb_1", ":numberId", "111111111111111",
+		":messageId", "msg_0", ":customerId", "cus_1", ":payloadId", "17", ":rebuildId", "reb_1", ":letterId", "msg_9", ":redriveId", "redrive_1", ":numberId", "111111111111111",
 		":keyId", "nobodyhs", ":version<regex(^v[0-9]+\\.[0-9]+$)>", "v25.0").Replace(rt.path)}
 	if rt.method == http.MethodPost || rt.method == http.MethodPut {
 		a.body = "{}"

@@ -45,6 +45,12 @@ const (
 	// maxRedriveIDs bounds the messages named in one redrive.
 	maxRedriveIDs = 1000
 
+	// maxRedriveRate bounds the pace of a redrive (messages per second), and
+	// defaultRedriveRate is the pace of one that names none: a quarter of what
+	// one number sends.
+	maxRedriveRate     = 1000
+	defaultRedriveRate = 20
+
 	// handlerTimeout bounds everything a request waits for in other rooms,
 	// except an event stream. It is above domain.AppendTimeout and the wait of
 	// a read, and below what proxies wait by default (60 s).

@@ -71,6 +71,8 @@ type entryJSON struct {
 	Code     int             `json:"code,omitempty"` // the provider's, of a refusal or failed status
 	Reason   *string         `json:"reason"`         // words: why it was refused, tried again, or how it was accepted
 	Wamid    *string         `json:"wamid"`
+	TraceID  string          `json:"fbtrace_id,omitempty"` // of a refusal: what Meta's support asks for
+	Redrive  string          `json:"redrive,omitempty"`    // the id of the one it was a part of
 }
 
 // receiptJSON answers a send.
@@ -143,6 +145,7 @@ func viewEntry(e message.Entry) entryJSON {
 	return entryJSON{
 		ID: e.EventID, Position: e.Position, Type: e.Type, At: when(e.At), SaidAt: when(e.SaidAt), Actor: orNull(e.Actor),
 		Attempt: e.Attempt, Status: orNull(e.Status), Code: e.Code, Reason: orNull(e.Reason), Wamid: orNull(e.Wamid),
+		TraceID: e.TraceID, Redrive: e.Batch,
 	}
 }
 

@@ -35,6 +35,7 @@ type Ports struct {
 	Notices     Notices
 	Quarantine  Quarantine
 	Rebuilds    Rebuilds
+	Redrives    Redrives
 	Registrar   Registrar // *tenant.Registry
 	Rotation    Rotation
 	Sender      Sender   // *message.Accepter
@@ -174,32 +175,71 @@ type Notices interface {
 	Notices(ctx context.Context, t domain.TenantID, p Page) (Part[message.NoticeView], error)
 }
 
-// Redrive says which dead-lettered messages to try again: exactly one of IDs,
-// Tenant and All is set.
-type Redrive struct {
-	IDs    []domain.MessageID
-	Tenant domain.TenantID
-	All    bool
-	By     string // who asked
-}
-
-// Redriven answers a Redrive.
-type Redriven struct {
-	Count   int
-	Skipped []Skipped
-}
-
-// Skipped is one message that was not redriven, and why.
-type Skipped struct {
-	ID     domain.MessageID
-	Reason string
-}
-
-// DeadLetters reads and redrives what was given up, newest first.
+// DeadLetters reads what was given up, newest death first. A letter of
+// another tenant is [domain.Unknown], as one that does not exist.
 type DeadLetters interface {
-	// DeadLetters lists those of one tenant, or of all when t is empty.
-	DeadLetters(ctx context.Context, t domain.TenantID, p Page) (Part[message.DeadLetter], error)
-	Redrive(ctx context.Context, r Redrive) (Redriven, error)
+	DeadLetters(ctx context.Context, f message.LetterFilter, p Page) (Part[message.DeadLetter], error)
+	// DeadLetter returns one of a tenant, or of any when t is empty, with the
+	// timeline of its message.
+	DeadLetter(ctx context.Context, t domain.TenantID, id domain.MessageID) (message.DeadLetter, []message.Entry, error)
+}
+
+// RedriveWish says which dead letters to try again: those named, or else all
+// that the filter selects.
+type RedriveWish struct {
+	IDs    []string             // of the filter's tenant; each once
+	Filter message.LetterFilter // of dead ones only
+	Rate   int                  // per second at most
+	DryRun bool                 // only count
+	By     string               // who asked
+}
+
+// Redriving is one redrive and how far it is.
+type Redriving struct {
+	ID        string // a domain.ValidToken
+	Tenant    domain.TenantID
+	State     string // "running", "done", "cancelled" or "failed"
+	DryRun    bool
+	By        string
+	Rate      int
+	Matched   int
+	Redriven  int
+	Skipped   []Skipped
+	Counts    []LetterCount
+	ETA       time.Duration // 0 = not known, or done
+	StartedAt time.Time
+	EndedAt   time.Time
+	Error     string // words for the operator when it failed
+}
+
+// Skipped counts the messages that were left alone for one reason.
+type Skipped struct {
+	Reason  string
+	Count   int
+	Example domain.MessageID
+}
+
+// LetterCount counts the letters of a tenant with one code.
+type LetterCount struct {
+	Tenant domain.TenantID
+	Code   int
+	Count  int
+}
+
+// Redrives tries dead letters again. A tenant sees those that are of the
+// tenant only; the empty tenant is the operator, who sees all. One that is
+// not there is [domain.Unknown].
+type Redrives interface {
+	// StartRedrive begins a redrive and answers how far it is after a moment.
+	// It returns [domain.Taken] while another of the same scope runs, and
+	// [domain.Limited] while too many run.
+	StartRedrive(ctx context.Context, w RedriveWish) (Redriving, error)
+	// Redrives returns the newest first.
+	Redrives(t domain.TenantID) []Redriving
+	Redrive(t domain.TenantID, id string) (Redriving, error)
+	// CancelRedrive stops one that runs and answers how far it came; one that
+	// has ended is [domain.Taken].
+	CancelRedrive(ctx context.Context, t domain.TenantID, id string) (Redriving, error)
 }
 
 // Freshness knows how far the read models are.

@@ -51,6 +51,7 @@ func (s *Server) routes(admin bool) []route {
 	all = append(all, s.customerRoutes()...)
 	all = append(all, s.noticeRoutes()...)
 	all = append(all, s.streamRoutes()...)
+	all = append(all, s.redriveRoutes(admin)...) // before the letters, whose ids stand at the same place
 	all = append(all, s.deadLetterRoutes(admin)...)
 	if admin {
 		all = append(all, s.quarantineRoutes()...)

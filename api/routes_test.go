@@ -2,7 +2,6 @@ package api
 
 import (
 	"net/http"
-	"reflect"
 	"strings"
 	"testing"
 
@@ -27,8 +26,15 @@ func TestRoutesAnswer(t *testing.T) {
 		"reply_to":null,"group_id":null,"created_at":"2026-03-04T12:00:00Z","updated_at":null,"position":4}`
 	cus := `{"id":"cus_1","wa_id":"` + canaryPhone + `","user_id":null,"phones":["` + canaryPhone + `"],"user_ids":[],"name":"Ada",
 		"username":null,"last_seen_at":"2026-03-04T12:00:00Z","message_count":1,"opted_out":false,"created_at":"2026-03-04T12:00:00Z"}`
-	dead := `{"data":[{"id":"msg_9","tenant":"$A","phone_number_id":"111111111111111","reason":"refused","code":131026,
-		"detail":"not on WhatsApp","attempts":1,"at":"2026-03-04T12:00:00Z","position":6,"redriven_at":null}],"next_cursor":null}`
+	letter := `"id":"msg_9","tenant":"$A","phone_number_id":"111111111111111","state":"dead","reason":"refused","code":131026,
+		"detail":"not on WhatsApp","attempts":1,"at":"2026-03-04T12:00:00Z","first_at":"2026-03-04T11:00:00Z","position":6,"redrives":1,"redriven_at":null`
+	dead := `{"data":[{` + letter + `}],"next_cursor":null}`
+	story := `{` + letter + `,"tried":[{"attempt":1,"at":"2026-03-04T11:00:00Z","outcome":"refused","ended_at":"2026-03-04T11:00:01Z","code":131026,
+		"reason":"not on WhatsApp","fbtrace_id":"AbC"}],"redriven":[{"at":"2026-03-04T11:00:02Z","by":"admin","redrive":"redrive_0"}]}`
+	job := `"tenant":null,"rate":20,"matched":3,"redriven":1,"skipped":[{"reason":"it is not dead-lettered","count":1,"example":"msg_0"}],
+		"counts":[{"tenant":"$A","code":131026,"count":2},{"tenant":null,"code":0,"count":1}],"started_at":"2026-03-04T12:00:00Z","error":null,`
+	redriving := `{"id":"redrive_1",` + job + `"state":"running","dry_run":false,"by":"admin","eta_seconds":4,"ended_at":null}`
+	stopped := `{"id":"redrive_1",` + job + `"state":"cancelled","dry_run":false,"by":"admin","eta_seconds":null,"ended_at":"2026-03-04T12:00:00Z"}`
 
 	for _, c := range []struct {
 		ask
@@ -51,6 +57,13 @@ func TestRoutesAnswer(t *testing.T) {
 		{ask: ask{method: "GET", path: "/tenants/$A/notices"}, status: 200, want: `{"data":[{"id":"evt_2","phone_number_id":null,"field":"account_update",
 			"event":"DISABLED","wabaId":"waba-A","said_at":"2026-03-04T12:00:00Z","at":"2026-03-04T12:00:00Z","raw":{"x":1},"position":5}],"next_cursor":null}`},
 		{ask: ask{method: "GET", path: "/tenants/$A/dlq"}, status: 200, want: dead},
+		{ask: ask{method: "GET", path: "/tenants/$A/dlq?code=131026&number=111111111111111&reason=refused&since=2026-01-01T00:00:00Z&until=2027-01-01T00:00:00Z&state=any"}, status: 200, want: dead},
+		{ask: ask{method: "GET", path: "/tenants/$A/dlq?state=settled"}, status: 200, want: `{"data":[],"next_cursor":null}`},
+		{ask: ask{method: "GET", path: "/tenants/$A/dlq/msg_9"}, status: 200, want: story},
+		{ask: ask{method: "GET", path: "/tenants/$A/dlq/redrives"}, status: 200, want: `{"data":[` + redriving + `],"next_cursor":null}`},
+		{ask: ask{method: "GET", path: "/tenants/$A/dlq/redrives/redrive_1"}, status: 200, want: redriving},
+		{ask: ask{method: "POST", path: "/tenants/$A/dlq/redrive", body: `{"all":true}`}, status: 202, want: redriving,
+			header: []string{"Location", "/tenants/$A/dlq/redrives/redrive_1"}},
 		{ask: ask{method: "GET", path: "/whatsapp/webhook?hub.mode=subscribe&hub.verify_token=" + canaryVerify + "&hub.challenge=11%3C58"},
 			status: 200, want: "11<58", header: []string{"Content-Type", "text/plain; charset=utf-8"}},
 		{ask: ask{method: "POST", path: "/whatsapp/webhook", body: `{"entry":[]}`}, status: 200, want: "ok"},
@@ -62,8 +75,12 @@ func TestRoutesAnswer(t *testing.T) {
 		{ask: ask{admin: true, method: "GET", path: "/dlq?tenant=$A"}, status: 200, want: dead},
 		{ask: ask{admin: true, method: "GET", path: "/dlq"}, status: 200, want: dead},
 		{ask: ask{admin: true, method: "GET", path: "/dlq?tenant=$B"}, status: 200, want: `{"data":[],"next_cursor":null}`},
-		{ask: ask{admin: true, method: "POST", path: "/dlq/redrive", body: `{"ids":["msg_9","msg_0"]}`}, status: 200,
-			want: `{"redriven":1,"skipped":[{"id":"msg_0","reason":"is not dead-lettered"}]}`},
+		{ask: ask{admin: true, method: "GET", path: "/dlq/msg_9"}, status: 200, want: story},
+		{ask: ask{admin: true, method: "POST", path: "/dlq/redrive", body: `{"ids":["msg_9","msg_0"]}`}, status: 202, want: redriving,
+			header: []string{"Location", "/dlq/redrives/redrive_1"}},
+		{ask: ask{admin: true, method: "GET", path: "/dlq/redrives"}, status: 200, want: `{"data":[` + redriving + `],"next_cursor":null}`},
+		{ask: ask{admin: true, method: "GET", path: "/dlq/redrives/redrive_1"}, status: 200, want: redriving},
+		{ask: ask{admin: true, method: "POST", path: "/dlq/redrives/redrive_1/cancel"}, status: 200, want: stopped},
 		{ask: ask{admin: true, method: "GET", path: "/quarantine"}, status: 200,
 			want: `{"data":[{"id":"17","reason":"no_tenant","at":"2026-03-04T12:00:00Z","size":9}],"next_cursor":null}`},
 		{ask: ask{admin: true, method: "GET", path: "/quarantine/17"}, status: 200, want: `{"x": 1 }`, header: []string{"Content-Length", "9"}},
@@ -91,8 +108,8 @@ func TestRoutesAnswer(t *testing.T) {
 				t.Errorf("body %q, want %q", r.body, want)
 			}
 			for i := 0; i < len(c.header); i += 2 {
-				if got := r.Header.Get(c.header[i]); got != c.header[i+1] {
-					t.Errorf("%s: %q, want %q", c.header[i], got, c.header[i+1])
+				if got, want := r.Header.Get(c.header[i]), w.expand(c.header[i+1]); got != want {
+					t.Errorf("%s: %q, want %q", c.header[i], got, want)
 				}
 			}
 		})
@@ -107,7 +124,7 @@ func TestHead(t *testing.T) {
 		if rt.method != http.MethodGet || rt.path == webhookPath {
 			continue
 		}
-		path := strings.NewReplacer(tenantParam, "$A", ":messageId", "msg_0", ":customerId", "cus_1", ":payloadId", "17", ":rebuildId", "reb_1").Replace(rt.path)
+		path := strings.NewReplacer(tenantParam, "$A", ":messageId", "msg_0", ":customerId", "cus_1", ":payloadId", "17", ":rebuildId", "reb_1", ":letterId", "msg_9", ":redriveId", "redrive_1").Replace(rt.path)
 		r := w.do(t, ask{admin: true, method: "HEAD", path: path})
 		if r.StatusCode != 200 || r.body != "" {
 			t.Errorf("HEAD %s: %d %q", rt.path, r.StatusCode, r.body)
@@ -189,23 +206,6 @@ func TestRequiredKey(t *testing.T) {
 		if decodeInto(t, r.body, &got); r.StatusCode != 202 || got.Position != i+1 {
 			t.Errorf("with a key: %d %s", r.StatusCode, r.body)
 		}
-	}
-}
-
-// A redrive names what it wants in one of three ways, and who asked is known.
-func TestRedrive(t *testing.T) {
-	t.Parallel()
-	w := newWorld(t, withAuth)
-	for _, body := range []string{`{"ids":["msg_9","msg_8"]}`, `{"tenant":"$A"}`, `{"all":true}`} {
-		if r := w.do(t, ask{admin: true, method: "POST", path: "/dlq/redrive", body: body, key: adminKey}); r.StatusCode != 200 {
-			t.Error(r.StatusCode, r.body)
-		}
-	}
-	want := []Redrive{
-		{IDs: []domain.MessageID{"msg_9", "msg_8"}, By: "admin"}, {Tenant: w.a.Tenant.ID, By: "admin"}, {All: true, By: "admin"},
-	}
-	if !reflect.DeepEqual(w.house.redrives, want) {
-		t.Errorf("redrives %+v, want %+v", w.house.redrives, want)
 	}
 }
 

@@ -125,7 +125,7 @@ func (c *Config) mustBeComplete() {
 		"Audit": p.Audit == nil, "Customers": p.Customers == nil, "DeadLetters": p.DeadLetters == nil, "Directory": p.Directory == nil, "Doctor": p.Doctor == nil,
 		"Feed": p.Feed == nil, "Freshness": p.Freshness == nil, "Governor": p.Governor == nil, "Inbox": p.Inbox == nil,
 		"Issuer": p.Issuer == nil, "Messages": p.Messages == nil,
-		"Notices": p.Notices == nil, "Quarantine": p.Quarantine == nil, "Rebuilds": p.Rebuilds == nil,
+		"Notices": p.Notices == nil, "Quarantine": p.Quarantine == nil, "Rebuilds": p.Rebuilds == nil, "Redrives": p.Redrives == nil,
 		"Registrar": p.Registrar == nil, "Rotation": p.Rotation == nil, "Sender": p.Sender == nil,
 		"Throttle": p.Throttle == nil, "Verifier": p.Verifier == nil,
 	} {

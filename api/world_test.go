@@ -112,7 +112,7 @@ func newWorld(t *testing.T, change ...func(*Config)) *world {
 			Audit: h, Canceller: &message.Canceller{Clock: h.clock, Log: h.accepter.Log}, Customers: h, DeadLetters: h, Directory: h.registry.Directory, Doctor: h, Feed: h, Freshness: h, Governor: h.registry,
 			Inbox: h, Issuer: h, Messages: h,
 			Metrics: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "sendlog_up 1") }),
-			Notices: h, Quarantine: h, Rebuilds: h, Registrar: h, Rotation: h, Sender: h,
+			Notices: h, Quarantine: h, Rebuilds: h, Redrives: h, Registrar: h, Rotation: h, Sender: h,
 			Throttle: &tenant.Throttle{Clock: h.clock, Ledger: h.ledger, Shares: func() int { return h.shares }}, Verifier: h,
 			Checks: []Check{
 				{"log", func(context.Context) error { return nil }},
@@ -335,6 +335,7 @@ type house struct {
 	customers []customer.View
 	notices   []message.NoticeView
 	dead      []message.DeadLetter
+	deathline []message.Entry // of all of them
 	kept      []Kept
 	payload   []byte
 	owner     domain.TenantID // of all of the above
@@ -351,7 +352,7 @@ type house struct {
 	requests []message.Request
 	bodies   [][]byte
 	asked    []string // filters and ids, as received
-	redrives []Redrive
+	redrives []RedriveWish
 
 	subscribed chan subscription
 }
@@ -397,7 +398,11 @@ func (h *house) fill(owner domain.TenantID) {
 	h.notices = []message.NoticeView{{ID: "evt_2", Tenant: owner, Field: "account_update", Event: "DISABLED", WABA: "waba-A",
 		SaidAt: noon, At: noon, Raw: json.RawMessage(`{"x":1}`), Position: 5}}
 	h.dead = []message.DeadLetter{{Message: "msg_9", Tenant: owner, Number: "111111111111111", Reason: "refused", Code: 131026,
-		Detail: "not on WhatsApp", Attempts: 1, At: noon, Position: 6}}
+		Detail: "not on WhatsApp", Attempts: 1, At: noon, Position: 6, State: message.LetterDead, FirstAt: noon.Add(-time.Hour), Redrives: 1}}
+	hour := noon.Add(-time.Hour)
+	h.deathline = []message.Entry{{Type: message.TypeSendAttempted, At: hour, Attempt: 1},
+		{Type: message.TypeSendRefused, At: hour.Add(time.Second), Attempt: 1, Code: 131026, Reason: "not on WhatsApp", TraceID: "AbC"},
+		{Type: message.TypeSendRedriven, At: hour.Add(2 * time.Second), Reason: "admin", Batch: "redrive_0"}}
 	h.kept = []Kept{{ID: "17", Reason: "no_tenant", At: noon, Size: 9}}
 	h.payload = []byte(`{"x": 1 }`)
 }
@@ -559,15 +564,56 @@ func (h *house) Notices(_ context.Context, t domain.TenantID, p Page) (Part[mess
 	return pageOf(h, t, h.notices, p)
 }
 
-func (h *house) DeadLetters(_ context.Context, t domain.TenantID, p Page) (Part[message.DeadLetter], error) {
-	return pageOf(h, t, h.dead, p)
+func (h *house) DeadLetters(_ context.Context, f message.LetterFilter, p Page) (Part[message.DeadLetter], error) {
+	var found []message.DeadLetter
+	for _, d := range h.dead {
+		if f.Accepts(d) {
+			found = append(found, d)
+		}
+	}
+	return pageOf(h, "", found, p)
 }
 
-func (h *house) Redrive(_ context.Context, r Redrive) (Redriven, error) {
+func (h *house) DeadLetter(_ context.Context, t domain.TenantID, id domain.MessageID) (message.DeadLetter, []message.Entry, error) {
+	for _, d := range h.dead {
+		if d.Message == id && (t == "" || d.Tenant == t) {
+			return d, h.deathline, nil
+		}
+	}
+	return message.DeadLetter{}, nil, domain.Errorf(domain.Unknown, nil, "there is no such dead letter")
+}
+
+func (h *house) StartRedrive(_ context.Context, w RedriveWish) (Redriving, error) {
+	if len(w.IDs) == 1 && w.IDs[0] == "msg_taken" {
+		return Redriving{}, domain.Errorf(domain.Taken, nil, "the redrive redrive_1 is running; wait for its end, or cancel it")
+	}
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	h.redrives = append(h.redrives, r)
-	return Redriven{Count: 1, Skipped: []Skipped{{ID: "msg_0", Reason: "is not dead-lettered"}}}, nil
+	h.redrives = append(h.redrives, w)
+	return h.Redrive("", "redrive_1")
+}
+
+func (h *house) Redrives(t domain.TenantID) []Redriving {
+	one, err := h.Redrive(t, "redrive_1")
+	if err != nil {
+		return nil
+	}
+	return []Redriving{one}
+}
+
+func (h *house) Redrive(t domain.TenantID, id string) (Redriving, error) {
+	if id != "redrive_1" || t != "" && t != h.owner {
+		return Redriving{}, domain.Errorf(domain.Unknown, nil, "there is no such redrive")
+	}
+	return Redriving{ID: id, State: "running", By: "admin", Rate: 20, Matched: 3, Redriven: 1, StartedAt: noon, ETA: 3900 * time.Millisecond,
+		Skipped: []Skipped{{Reason: "it is not dead-lettered", Count: 1, Example: "msg_0"}},
+		Counts:  []LetterCount{{Tenant: h.owner, Code: 131026, Count: 2}, {Count: 1}}}, nil
+}
+
+func (h *house) CancelRedrive(_ context.Context, t domain.TenantID, id string) (Redriving, error) {
+	v, err := h.Redrive(t, id)
+	v.State, v.ETA, v.EndedAt = "cancelled", 0, noon
+	return v, err
 }
 
 func (h *house) Await(ctx context.Context, p domain.Position) error {

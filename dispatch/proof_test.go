@@ -130,13 +130,13 @@ func TestRedriveAsksTheLogFirst(t *testing.T) {
 	w.await(k, message.TypeSendDeadLettered)
 	w.append(statuses, delivered(k, 1))
 	r := message.Redriver{Clock: domain.SystemClock{}, Log: w.log, Proofs: Proofs{w.log}}
-	if err := r.Redrive(t.Context(), k, "test"); domain.KindOf(err) != domain.Taken {
+	if err := r.Redrive(t.Context(), k, "test", "redrive_1"); domain.KindOf(err) != domain.Taken {
 		t.Errorf("redrive of a delivered message: %v", err)
 	}
 	w.wantProven(k, 1)
 	other := w.request("+14155550100", "other")
 	w.await(other, message.TypeSendDeadLettered)
-	if err := r.Redrive(t.Context(), other, "test"); err != nil {
+	if err := r.Redrive(t.Context(), other, "test", "redrive_1"); err != nil {
 		t.Errorf("redrive of a message nothing proves: %v", err)
 	}
 	w.await(other, message.TypeSendRedriven)

@@ -2,6 +2,8 @@ package projections
 
 import (
 	"context"
+	"strconv"
+	"time"
 
 	"github.com/sendlog/sendlog/domain"
 	"github.com/sendlog/sendlog/domain/message"
@@ -12,19 +14,16 @@ import (
 type deadLetterDoc struct {
 	Head
 	Number     domain.NumberID `json:"number"`
-	State      string          `json:"state"` // stateDead or stateRedriven
+	State      string          `json:"state"`
 	Reason     string          `json:"reason"`
-	Code       int             `json:"code,omitempty"`
+	Code       string          `json:"code"` // digits: an index is over texts
 	Detail     string          `json:"detail,omitempty"`
 	Attempts   int             `json:"attempts"`
 	At         instant         `json:"at"`
+	FirstAt    instant         `json:"first_at"`
+	Redrives   int             `json:"redrives,omitempty"`
 	RedrivenAt instant         `json:"redriven_at,omitzero"`
 }
-
-const (
-	stateDead     = "dead"
-	stateRedriven = "redriven"
-)
 
 // deadLettered folds the end of a message's attempts.
 func (m *messageDoc) deadLettered(e domain.Event, d *Docs, entry *entryDoc) error {
@@ -32,15 +31,23 @@ func (m *messageDoc) deadLettered(e domain.Event, d *Docs, entry *entryDoc) erro
 	if err := e.Decode(&f); err != nil {
 		return err
 	}
-	m.Dead = true
+	m.Dead, m.Redriven = true, false
 	if m.Refusal == nil && (f.Code != 0 || f.Detail != "") {
 		m.Refusal = &refusalDoc{f.Code, f.Detail}
 	}
 	entry.Attempt, entry.Code, entry.Reason = f.Attempts, f.Code, firstOf(f.Detail, f.Reason)
-	return d.Put(inDeadLetters, &deadLetterDoc{
-		Head: Head{ID: m.ID, Position: e.Position}, Number: e.Key.Number, State: stateDead,
-		Reason: f.Reason, Code: f.Code, Detail: f.Detail, Attempts: f.Attempts, At: at(e.At),
-	})
+	letter := &deadLetterDoc{
+		Head: Head{ID: m.ID, Position: e.Position}, Number: e.Key.Number, State: message.LetterDead,
+		Reason: f.Reason, Code: strconv.Itoa(f.Code), Detail: f.Detail, Attempts: f.Attempts, At: at(e.At), FirstAt: at(e.At),
+	}
+	before, err := Find[deadLetterDoc](d, inDeadLetters, m.ID)
+	if err != nil {
+		return err
+	}
+	if before != nil {
+		letter.FirstAt, letter.Redrives = before.FirstAt, before.Redrives
+	}
+	return d.Put(inDeadLetters, letter)
 }
 
 // redriven folds the wish to try again.
@@ -49,57 +56,129 @@ func (m *messageDoc) redriven(e domain.Event, d *Docs, entry *entryDoc) error {
 	if err := e.Decode(&f); err != nil {
 		return err
 	}
-	m.Dead, m.Refusal = false, nil
-	entry.Reason = f.By
-	return settleLetter(e, d, m.ID)
-}
-
-// settleLetter marks a dead letter as one nobody has to care for any more.
-func settleLetter(e domain.Event, d *Docs, id string) error {
-	letter, err := Find[deadLetterDoc](d, inDeadLetters, id)
+	m.Dead, m.Redriven, m.Refusal = false, true, nil
+	entry.Reason, entry.Batch = f.By, f.Batch
+	letter, err := Find[deadLetterDoc](d, inDeadLetters, m.ID)
 	if err != nil || letter == nil {
 		return err
 	}
-	letter.State, letter.RedrivenAt = stateRedriven, at(e.At)
+	letter.State, letter.RedrivenAt = message.LetterRedriven, at(e.At)
+	letter.Redrives++
+	return d.Put(inDeadLetters, letter)
+}
+
+// ended folds an end without a further attempt.
+func (m *messageDoc) ended(e domain.Event, d *Docs, how string) error {
+	m.Ended = how
+	return m.settle(e, d)
+}
+
+// settle closes the dead letter of a message that has ended, if it has one:
+// given up and proven to have been sent after all, or redriven.
+func (m *messageDoc) settle(e domain.Event, d *Docs) error {
+	if !m.Dead && !m.Redriven {
+		return nil // the ordinary case must not look for a letter
+	}
+	m.Dead, m.Redriven = false, false
+	letter, err := Find[deadLetterDoc](d, inDeadLetters, m.ID)
+	if err != nil || letter == nil {
+		return err
+	}
+	letter.State = message.LetterSettled
 	return d.Put(inDeadLetters, letter)
 }
 
 func (l *deadLetterDoc) view() message.DeadLetter {
+	code, _ := strconv.Atoi(l.Code) // the fold wrote it
 	return message.DeadLetter{
-		Message: domain.MessageID(l.ID), Tenant: l.Tenant, Number: l.Number,
-		Reason: l.Reason, Code: l.Code, Detail: l.Detail, Attempts: l.Attempts,
-		At: l.At.Time, Position: l.Position, RedrivenAt: l.RedrivenAt.Time,
+		Message: domain.MessageID(l.ID), Tenant: l.Tenant, Number: l.Number, State: l.State,
+		Reason: l.Reason, Code: code, Detail: l.Detail, Attempts: l.Attempts, At: l.At.Time, Position: l.Position,
+		FirstAt: l.FirstAt.Time, Redrives: l.Redrives, RedrivenAt: l.RedrivenAt.Time,
 	}
 }
 
-// DeadLetterFilter narrows a list of dead letters.
-type DeadLetterFilter struct {
-	Tenant          domain.TenantID // empty: of all tenants, for the administrator
-	IncludeRedriven bool            // also those that were tried again since
-}
+// mostLooked bounds the letters looked at for one page of a list that is
+// narrowed beyond its index (documents). What is found by then is the page.
+const mostLooked = 2000
 
-// DeadLetters lists dead-lettered messages, newest first, and the mark of the
-// next page (nil after the last).
-func (l *Library) DeadLetters(ctx context.Context, f DeadLetterFilter, page Page) ([]message.DeadLetter, *Mark, error) {
+// clockSkew is how far the clocks of the machines that write the log may be
+// apart: the doctor fails long before. Letters come in the order of the log;
+// the first one that died longer than this before Since ends the list.
+const clockSkew = 5 * time.Minute
+
+// DeadLetters lists dead letters, newest death first, and the mark of the next
+// page (nil after the last). A page may be shorter than asked for, even empty,
+// and not be the last.
+func (l *Library) DeadLetters(ctx context.Context, f message.LetterFilter, page Page) ([]message.DeadLetter, *Mark, error) {
 	gen, err := l.reading("messages")
 	if err != nil {
 		return nil, nil, err
 	}
-	states := []string{stateDead}
-	if f.IncludeRedriven {
-		states = append(states, stateRedriven)
+	var found []message.DeadLetter
+	limit, where := page.limit(), lettersWhere(f)
+	for looked := 0; looked < mostLooked; looked += domain.MaxPage {
+		docs, next, err := list[deadLetterDoc](ctx, l, gen, inDeadLetters, where, Page{After: page.After, Limit: domain.MaxPage})
+		if err != nil {
+			return nil, nil, err
+		}
+		for i, doc := range docs {
+			letter := doc.view()
+			if !f.Since.IsZero() && letter.At.Before(f.Since.Add(-clockSkew)) {
+				return found, nil, nil
+			}
+			if !f.Accepts(letter) {
+				continue
+			}
+			if found = append(found, letter); len(found) == limit && (next != nil || i < len(docs)-1) {
+				return found, &Mark{Value: int64(doc.Position), ID: doc.ID}, nil
+			}
+		}
+		if next == nil {
+			return found, nil, nil
+		}
+		page.After = next
 	}
-	where := []Match{{"state", states}}
-	if f.Tenant != "" {
-		where = []Match{{"tenant", []string{string(f.Tenant)}}, {"state", states}}
+	return found, page.After, nil
+}
+
+// lettersWhere chooses the index that narrows most.
+func lettersWhere(f message.LetterFilter) []Match {
+	states := []string{message.LetterDead, message.LetterRedriven, message.LetterSettled}
+	if f.State != "" {
+		states = []string{f.State}
 	}
-	docs, next, err := list[deadLetterDoc](ctx, l, gen, inDeadLetters, where, page)
+	state := Match{"state", states}
+	switch {
+	case f.Number != "":
+		return []Match{{"number", []string{string(f.Number)}}, state}
+	case f.Tenant != "":
+		return []Match{{"tenant", []string{string(f.Tenant)}}, state}
+	case f.Code != nil:
+		return []Match{{"code", []string{strconv.Itoa(*f.Code)}}, state}
+	}
+	return []Match{state}
+}
+
+// DeadLettersByID returns those of the messages that were ever dead-lettered,
+// by id, of a tenant, or of all when it is empty.
+func (l *Library) DeadLettersByID(ctx context.Context, t domain.TenantID, ids []string) (map[string]message.DeadLetter, error) {
+	gen, err := l.reading("messages")
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
-	all := make([]message.DeadLetter, len(docs))
-	for i, d := range docs {
-		all[i] = d.view()
+	docs, err := l.config.Store.Get(ctx, gen.collection(inDeadLetters), ids)
+	if err != nil {
+		return nil, err
 	}
-	return all, next, nil
+	found := map[string]message.DeadLetter{}
+	for id, doc := range docs {
+		letter, err := decodeDoc[deadLetterDoc](doc)
+		if err != nil {
+			return nil, err
+		}
+		if t == "" || letter.Tenant == t {
+			found[id] = letter.view()
+		}
+	}
+	return found, nil
 }

@@ -189,12 +189,24 @@ func find[D any, P interface {
 	if !ok {
 		return nil, errAbsent()
 	}
-	p := P(new(D))
-	if err := json.Unmarshal(doc.Body, p); err != nil {
-		return nil, domain.Errorf(domain.Bug, err, "a stored document cannot be read")
+	p, err := decodeDoc[D, P](doc)
+	if err != nil {
+		return nil, err
 	}
 	if p.head().Tenant != t {
 		return nil, errAbsent()
+	}
+	return p, nil
+}
+
+// decodeDoc reads a stored document.
+func decodeDoc[D any, P interface {
+	*D
+	Document
+}](doc Doc) (P, error) {
+	p := P(new(D))
+	if err := json.Unmarshal(doc.Body, p); err != nil {
+		return nil, domain.Errorf(domain.Bug, err, "a stored document cannot be read")
 	}
 	return p, nil
 }
@@ -220,9 +232,8 @@ func list[D any, P interface {
 	}
 	all := make([]P, len(docs))
 	for i, doc := range docs {
-		all[i] = P(new(D))
-		if err := json.Unmarshal(doc.Body, all[i]); err != nil {
-			return nil, nil, domain.Errorf(domain.Bug, err, "a stored document cannot be read")
+		if all[i], err = decodeDoc[D, P](doc); err != nil {
+			return nil, nil, err
 		}
 	}
 	if !more {

@@ -23,14 +23,16 @@ func messagesModel() Model {
 	byPosition := func(fields ...string) Index { return Index{Fields: fields, Sort: "position"} }
 	return Model{
 		Name:    "messages",
-		Version: 4, // 2: the fingerprint of a request; 3: what a request asks for, and how it may end; 4: why an outcome is unknown
+		Version: 5, // 2: the fingerprint of a request; 3: what a request asks for, and how it may end; 4: why an outcome is unknown; 5: the life of dead letters
 		Collections: []Collection{
 			{Name: inMessages, Indexes: []Index{
 				byPosition("tenant"), byPosition("tenant", "status"),
 				byPosition("tenant", "contact"), byPosition("tenant", "contact", "status"),
 			}},
 			{Name: inWamids},
-			{Name: inDeadLetters, Indexes: []Index{byPosition("state"), byPosition("tenant", "state")}},
+			{Name: inDeadLetters, Indexes: []Index{
+				byPosition("state"), byPosition("tenant", "state"), byPosition("number", "state"), byPosition("code", "state"),
+			}},
 			{Name: inNotices, Indexes: []Index{byPosition("tenant")}},
 		},
 		Types: map[string]int{
@@ -73,7 +75,8 @@ type messageDoc struct {
 	Accepted       bool              `json:"accepted,omitempty"`
 	Doubts         []doubtDoc        `json:"doubts,omitempty"` // attempts whose outcome is unknown
 	Dead           bool              `json:"dead,omitempty"`
-	Ended          string            `json:"ended,omitempty"` // cancelled or expired
+	Redriven       bool              `json:"redriven,omitempty"` // after its newest death, and not ended since
+	Ended          string            `json:"ended,omitempty"`    // cancelled or expired
 	SendAt         instant           `json:"send_at,omitzero"`
 	ExpiresAt      instant           `json:"expires_at,omitzero"`
 	Priority       string            `json:"priority,omitempty"`
@@ -120,6 +123,8 @@ type entryDoc struct {
 	Code     int             `json:"code,omitempty"`
 	Reason   string          `json:"reason,omitempty"`
 	Wamid    string          `json:"wamid,omitempty"`
+	TraceID  string          `json:"trace_id,omitempty"`
+	Batch    string          `json:"batch,omitempty"`
 }
 
 // wamidDoc says which message a provider's id means. Until that is known it
@@ -228,6 +233,7 @@ func (m *messageDoc) entries() []message.Entry {
 		all[i] = message.Entry{
 			EventID: e.EventID, Position: e.Position, Type: e.Type, At: e.At.Time, SaidAt: e.SaidAt.Time,
 			Actor: e.Actor, Attempt: e.Attempt, Status: e.Status, Code: e.Code, Reason: e.Reason, Wamid: e.Wamid,
+			TraceID: e.TraceID, Batch: e.Batch,
 		}
 	}
 	return all

@@ -84,7 +84,7 @@ func foldOutgoing(e domain.Event, d *Docs) error {
 		var f message.SendRefused
 		err = e.Decode(&f)
 		m.refused(f)
-		entry.Attempt, entry.Code, entry.Reason = f.Attempt, f.Code, f.Reason
+		entry.Attempt, entry.Code, entry.Reason, entry.TraceID = f.Attempt, f.Code, f.Reason, f.TraceID
 	case message.TypeOutcomeUnknown:
 		var f message.OutcomeUnknown
 		err = e.Decode(&f)
@@ -97,11 +97,12 @@ func foldOutgoing(e domain.Event, d *Docs) error {
 	case message.TypeSendRedriven:
 		err = m.redriven(e, d, &entry)
 	case message.TypeSendCancelled:
-		m.Ended = message.Cancelled
+		err = m.ended(e, d, message.Cancelled)
 	case message.TypeSendExpired:
 		var f message.SendExpired
-		err = e.Decode(&f)
-		m.Ended = message.Expired
+		if err = e.Decode(&f); err == nil {
+			err = m.ended(e, d, message.Expired)
+		}
 		entry.Attempt = f.Attempts
 	default:
 		err = fmt.Errorf("no fold for %s", e.Type)
@@ -217,11 +218,8 @@ func (m *messageDoc) accepted(e domain.Event, d *Docs, entry *entryDoc) error {
 	m.Accepted = true
 	m.Attempts = max(m.Attempts, f.Attempt)
 	entry.Attempt, entry.Reason, entry.Wamid = f.Attempt, f.Via, f.Wamid
-	if m.Dead { // given up, and proven to have been sent after all
-		m.Dead = false
-		if err := settleLetter(e, d, m.ID); err != nil {
-			return err
-		}
+	if err := m.settle(e, d); err != nil {
+		return err
 	}
 	return m.learn(e, d, f.Wamid)
 }

@@ -357,52 +357,6 @@ func TestListMessages(t *testing.T) {
 	}
 }
 
-// Dead letters are listed for one tenant or all, and those that were tried
-// again only on request; one that dies again is dead again, and newest.
-func TestDeadLetters(t *testing.T) {
-	t.Parallel()
-	w := newWorld(t)
-	die := func(tenant domain.TenantID, id domain.MessageID, reason string) {
-		w.log.add(w.event(message.OutgoingKey(tenant, numA, id), &message.SendDeadLettered{Attempts: 5, Reason: reason, Code: 7, Detail: "words"}))
-	}
-	redrive := func(id domain.MessageID) {
-		w.log.add(w.event(out(id), &message.SendRedriven{By: "admin"}))
-	}
-	die(tenA, "msg_1", "refused")
-	die(tenB, "msg_2", "refused")
-	die(tenA, "msg_3", "refused")
-	redrive("msg_3")
-	redrive("msg_1")
-	die(tenA, "msg_1", "attempts_exhausted")
-	l := w.library()
-	for _, c := range []struct {
-		filter projections.DeadLetterFilter
-		want   string
-	}{
-		{projections.DeadLetterFilter{}, "msg_1 msg_2"},
-		{projections.DeadLetterFilter{Tenant: tenA}, "msg_1"},
-		{projections.DeadLetterFilter{Tenant: tenA, IncludeRedriven: true}, "msg_1 msg_3"},
-		{projections.DeadLetterFilter{IncludeRedriven: true}, "msg_1 msg_3 msg_2"},
-		{projections.DeadLetterFilter{Tenant: "ten_none"}, ""},
-	} {
-		all, _, err := l.DeadLetters(t.Context(), c.filter, projections.Page{})
-		must(t, err)
-		var ids []string
-		for _, d := range all {
-			ids = append(ids, string(d.Message))
-			if d.Message == "msg_1" && (d.Reason != "attempts_exhausted" || !d.RedrivenAt.IsZero() || d.Position != 6 || d.Code != 7 || d.Detail != "words") {
-				t.Errorf("dead again: %+v", d)
-			}
-			if d.Message == "msg_3" && d.RedrivenAt.IsZero() {
-				t.Errorf("redriven: %+v", d)
-			}
-		}
-		if got := strings.Join(ids, " "); got != c.want {
-			t.Errorf("%+v: got %q, want %q", c.filter, got, c.want)
-		}
-	}
-}
-
 // Account notices are kept verbatim and announced without their contents.
 func TestNotices(t *testing.T) {
 	t.Parallel()

@@ -248,55 +248,23 @@ func (q quarantine) Payload(ctx context.Context, id string) ([]byte, error) {
 	return k.Payload, err
 }
 
-// deadLetters gives the API what was given up, and redrives it.
-type deadLetters struct {
-	reading
-	redriver *message.Redriver
-}
-
 // DeadLetters implements api.DeadLetters.
-func (d *deadLetters) DeadLetters(ctx context.Context, t domain.TenantID, p api.Page) (api.Part[message.DeadLetter], error) {
+func (r reading) DeadLetters(ctx context.Context, f message.LetterFilter, p api.Page) (api.Part[message.DeadLetter], error) {
 	return part(p, func(page projections.Page) ([]message.DeadLetter, *projections.Mark, error) {
-		return d.Library.DeadLetters(ctx, projections.DeadLetterFilter{Tenant: t}, page)
+		return r.Library.DeadLetters(ctx, f, page)
 	})
 }
 
-// Redrive implements api.DeadLetters.
-func (d *deadLetters) Redrive(ctx context.Context, r api.Redrive) (api.Redriven, error) {
-	wanted := map[domain.MessageID]bool{}
-	for _, id := range r.IDs {
-		wanted[id] = true
+// DeadLetter implements api.DeadLetters.
+func (r reading) DeadLetter(ctx context.Context, t domain.TenantID, id domain.MessageID) (message.DeadLetter, []message.Entry, error) {
+	found, err := r.Library.DeadLettersByID(ctx, t, []string{string(id)})
+	if err != nil {
+		return message.DeadLetter{}, nil, err
 	}
-	var out api.Redriven
-	page := projections.Page{Limit: domain.MaxPage}
-	for {
-		letters, next, err := d.Library.DeadLetters(ctx, projections.DeadLetterFilter{Tenant: r.Tenant}, page)
-		if err != nil {
-			return out, err
-		}
-		for _, l := range letters {
-			if len(r.IDs) > 0 && !wanted[l.Message] {
-				continue
-			}
-			delete(wanted, l.Message)
-			err := d.redriver.Redrive(ctx, message.OutgoingKey(l.Tenant, l.Number, l.Message), r.By)
-			switch domain.KindOf(err) {
-			case domain.Taken, domain.Unknown:
-				out.Skipped = append(out.Skipped, api.Skipped{ID: l.Message, Reason: err.Error()})
-			default:
-				if err != nil {
-					return out, err
-				}
-				out.Count++
-			}
-		}
-		if next == nil || len(r.IDs) > 0 && len(wanted) == 0 {
-			break
-		}
-		page.After = next
+	letter, ok := found[string(id)]
+	if !ok {
+		return message.DeadLetter{}, nil, domain.Errorf(domain.Unknown, nil, "there is no such dead letter")
 	}
-	for id := range wanted {
-		out.Skipped = append(out.Skipped, api.Skipped{ID: id, Reason: "it is not among the dead letters"})
-	}
-	return out, nil
+	timeline, err := r.Timeline(ctx, letter.Tenant, id)
+	return letter, timeline, err
 }

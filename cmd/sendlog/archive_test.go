@@ -141,9 +141,10 @@ func TestRedriveAfterTheHotLog(t *testing.T) {
 	r.awaitStatus(tenant, id, message.Failed)
 	pretend.Script(nil)
 	r.shorten()
-	a := r.want(200, "POST", "http://"+r.adminAddr+"/dlq/redrive", fmt.Sprintf(`{"ids":[%q]}`, id))
-	if body := a.json(t); body["redriven"] != float64(0) || !strings.Contains(string(a.body), "left the hot log") {
-		t.Errorf("redrive answered %s", a.body)
+	for _, how := range []string{fmt.Sprintf(`{"ids":[%q]}`, id), `{"all":true,"dry_run":true}`} {
+		if job := r.redrive("http://"+r.adminAddr, how); job.Redriven != 0 || len(job.Skipped) != 1 || !strings.Contains(job.Skipped[0].Reason, "left the hot log") {
+			t.Errorf("redrive of %s answered %+v", how, job)
+		}
 	}
 	if dead := r.list("/tenants/" + tenant + "/dlq"); len(dead) != 1 {
 		t.Errorf("dead letters %v", dead)

@@ -6,8 +6,6 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
-	"text/tabwriter"
-	"time"
 
 	"github.com/spf13/cobra"
 )
@@ -61,78 +59,4 @@ func tailCommand(c *client) *cobra.Command {
 			}
 			return fmt.Errorf("the server ended the stream")
 		}}
-}
-
-func deadLetterCommand(c *client) *cobra.Command {
-	cmd := &cobra.Command{Use: "dlq", Short: "Look at dead letters and try them again"}
-	var tenant string
-	list := &cobra.Command{Use: "list", Short: "List messages that will not be tried again by themselves", Args: cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error { return listDeadLetters(cmd, c, tenant) }}
-	list.Flags().StringVar(&tenant, "tenant", "", "only of this tenant")
-	var (
-		all         bool
-		redriveFrom string
-	)
-	redrive := &cobra.Command{Use: "redrive [MESSAGE ...]", Short: "Try dead letters again", Args: cobra.ArbitraryArgs,
-		Example: "  sendlog dlq redrive msg_… msg_…\n  sendlog dlq redrive --tenant ten_…\n  sendlog dlq redrive --all",
-		RunE: func(cmd *cobra.Command, args []string) error {
-			body := map[string]any{}
-			if len(args) > 0 {
-				body["ids"] = args
-			}
-			if redriveFrom != "" {
-				body["tenant"] = redriveFrom
-			}
-			if all {
-				body["all"] = true
-			}
-			return redriveDeadLetters(cmd, c, body)
-		}}
-	redrive.Flags().BoolVar(&all, "all", false, "every dead letter of every tenant")
-	redrive.Flags().StringVar(&redriveFrom, "tenant", "", "every dead letter of this tenant")
-	cmd.AddCommand(list, redrive)
-	return cmd
-}
-
-func listDeadLetters(cmd *cobra.Command, c *client, tenant string) error {
-	path := "/dlq?limit=200"
-	if tenant != "" {
-		path += "&tenant=" + url.QueryEscape(tenant)
-	}
-	w := tabwriter.NewWriter(cmd.OutOrStdout(), 0, 0, 2, ' ', 0)
-	fmt.Fprintln(w, "MESSAGE\tTENANT\tATTEMPTS\tREASON\tCODE\tAT\tDETAIL")
-	type row struct {
-		ID, Tenant, Reason string
-		Detail             *string
-		Attempts, Code     int
-		At                 time.Time
-	}
-	err := each(cmd.Context(), c, path, func(d row) error {
-		detail := ""
-		if d.Detail != nil {
-			detail = *d.Detail
-		}
-		_, err := fmt.Fprintf(w, "%s\t%s\t%d\t%s\t%d\t%s\t%s\n", d.ID, d.Tenant, d.Attempts, d.Reason, d.Code, d.At.Format(time.RFC3339), detail)
-		return err
-	})
-	if err != nil {
-		return err
-	}
-	return w.Flush()
-}
-
-func redriveDeadLetters(cmd *cobra.Command, c *client, body map[string]any) error {
-	var answer struct {
-		Redriven int
-		Skipped  []struct{ ID, Reason string }
-	}
-	if err := c.call(cmd.Context(), http.MethodPost, "/dlq/redrive", body, &answer); err != nil {
-		return err
-	}
-	out := cmd.OutOrStdout()
-	fmt.Fprintf(out, "%d will be tried again\n", answer.Redriven)
-	for _, s := range answer.Skipped {
-		fmt.Fprintf(out, "%s left alone: %s\n", s.ID, s.Reason)
-	}
-	return nil
 }

@@ -304,17 +304,19 @@ func (h *house) openDoors(ctx context.Context) error {
 		return err
 	}
 	lib := reading{h.library}
+	redriving := newRedrives(h.library, &message.Redriver{Clock: h.clock, Log: h.broker.Events(),
+		Proofs: dispatch.Proofs{Facts: h.broker.Reader()}}, h.clock, h.log)
+	h.services.start("redrives", redriving.run)
 	h.server = api.New(api.Config{
 		AdminKey: h.config.AdminKey, Clock: h.clock, CursorKey: cursorKey, Log: h.log, Meter: h.meter,
 		RequireKey: h.config.RequireKey, VerifyToken: h.config.VerifyToken,
 		Ports: api.Ports{
 			Audit: audit{h.broker.Tenants()}, Canceller: &message.Canceller{Clock: h.clock, Log: h.broker.Events(), Past: past},
-			Checks: h.checks(), Customers: lib, Doctor: h, DeadLetters: &deadLetters{reading: lib, redriver: &message.Redriver{
-				Clock: h.clock, Log: h.broker.Events(), Proofs: dispatch.Proofs{Facts: h.broker.Reader()}}},
+			Checks: h.checks(), Customers: lib, Doctor: h, DeadLetters: lib,
 			Directory: h.directory, Feed: feed{h.broker.Live()}, Freshness: lib,
 			Governor: h.registry, Inbox: h.inbox, Issuer: h.registry, Messages: lib,
 			Metrics: h.meter.handler(), Notices: lib, Quarantine: quarantine{h.broker.Quarantine(h.vault)},
-			Rebuilds: newRebuilds(h.library), Registrar: h.registry, Rotation: rotation,
+			Rebuilds: newRebuilds(h.library), Redrives: redriving, Registrar: h.registry, Rotation: rotation,
 			Sender: &message.Accepter{Log: h.broker.Events(), Clock: h.clock, Meter: h.meter, Past: past,
 				Contacts: contacts{h.library}},
 			Throttle: &tenant.Throttle{Clock: h.clock, Ledger: ledger, Shares: others.Count},

@@ -397,43 +397,6 @@ func firstDifference(a, b string) string {
 	return fmt.Sprintf("%d and %d lines", len(x), len(y))
 }
 
-// A message that cannot be sent is dead-lettered with words, listed, redriven,
-// and sent; nothing but a redrive sends it again.
-func TestDeadLettersAndRedrive(t *testing.T) {
-	t.Parallel()
-	onEachStore(t, func(t *testing.T, env settings) {
-		pretend, env := meta(t, env, 0)
-		r := start(t, env, quick)
-		tenant, _ := r.register("A", "106540352242922", "EAAtoken")
-		pretend.Script(func(cloudapitest.Call) cloudapitest.Fault {
-			return cloudapitest.Fault{Answer: cloudapitest.Refuse, Code: 131026}
-		})
-		id := r.want(202, "POST", "/tenants/"+tenant+"/send", `{"to":"+14155550100","text":"x"}`).json(t)["id"].(string)
-		m := r.awaitStatus(tenant, id, message.Failed)
-		if e, ok := m["error"].(map[string]any); !ok || e["code"] != float64(131026) || e["reason"] == "" {
-			t.Errorf("failed with %v", m["error"])
-		}
-		dead := r.list("/tenants/" + tenant + "/dlq")
-		if len(dead) != 1 || dead[0]["id"] != id || dead[0]["attempts"] != float64(1) || dead[0]["detail"] == nil {
-			t.Errorf("dead letters %v", dead)
-		}
-		pretend.Script(nil)
-		admin := "http://" + r.adminAddr
-		a := r.want(200, "POST", admin+"/dlq/redrive", fmt.Sprintf(`{"ids":[%q,"msg_nobody"]}`, id)).json(t)
-		if a["redriven"] != float64(1) || len(a["skipped"].([]any)) != 1 {
-			t.Errorf("redrive answered %v", a)
-		}
-		r.awaitStatus(tenant, id, message.Read)
-		r.settle()
-		if dead := r.list(admin + "/dlq"); len(dead) != 0 {
-			t.Errorf("still dead: %v", dead)
-		}
-		if a := r.want(200, "POST", admin+"/dlq/redrive", fmt.Sprintf(`{"ids":[%q]}`, id)).json(t); a["redriven"] != float64(0) {
-			t.Errorf("a delivered message was redriven: %v", a)
-		}
-	})
-}
-
 // Meta losing answers sends nothing twice: the status proves the attempt.
 func TestLostAnswersAreNotSentAgain(t *testing.T) {
 	t.Parallel()

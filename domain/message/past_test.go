@@ -174,7 +174,7 @@ func TestRedriveOfWhatIsForgotten(t *testing.T) {
 			}
 		}
 		r := &message.Redriver{Clock: frozen{}, Log: forgetful{log, upTo}}
-		if err := r.Redrive(t.Context(), key, "admin"); domain.KindOf(err) != domain.Unknown {
+		if err := r.Redrive(t.Context(), key, "admin", "redrive_1"); domain.KindOf(err) != domain.Unknown {
 			t.Errorf("%s: %v", name, err)
 		}
 		if n := len(log.All()); n != 4 {

@@ -117,20 +117,8 @@ type Entry struct {
 	Code     int
 	Reason   string
 	Wamid    string
-}
-
-// DeadLetter is one message that will not be tried again by itself.
-type DeadLetter struct {
-	Message    domain.MessageID
-	Tenant     domain.TenantID
-	Number     domain.NumberID
-	Reason     string
-	Code       int
-	Detail     string
-	Attempts   int
-	At         time.Time
-	Position   domain.Position
-	RedrivenAt time.Time // zero while it is still dead
+	TraceID  string // Meta's handle for support, refusals only
+	Batch    string // the redrive it was a part of, redrives only
 }
 
 // NoticeView is one account notice as a tenant reads it.

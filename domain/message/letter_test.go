@@ -1,0 +1,158 @@
+package message_test
+
+import (
+	"context"
+	"reflect"
+	"testing"
+
+	"github.com/sendlog/sendlog/domain"
+	"github.com/sendlog/sendlog/domain/logtest"
+	"github.com/sendlog/sendlog/domain/message"
+)
+
+// A filter selects by each of its fields, and by all of them together.
+func TestLetterFilter(t *testing.T) {
+	t.Parallel()
+	letter := message.DeadLetter{Tenant: "ten_a", Number: "1", Code: 7, Reason: "refused", State: message.LetterDead, At: second(10)}
+	code := func(n int) *int { return &n }
+	for name, test := range map[string]struct {
+		filter message.LetterFilter
+		want   bool
+	}{
+		"nothing":           {message.LetterFilter{}, true},
+		"all of it":         {message.LetterFilter{Tenant: "ten_a", Number: "1", Code: code(7), Reason: "refused", Since: second(10), Until: second(11), State: "dead"}, true},
+		"another tenant":    {message.LetterFilter{Tenant: "ten_b"}, false},
+		"another number":    {message.LetterFilter{Number: "2"}, false},
+		"another code":      {message.LetterFilter{Code: code(8)}, false},
+		"no code":           {message.LetterFilter{Code: code(0)}, false},
+		"another reason":    {message.LetterFilter{Reason: "undeliverable"}, false},
+		"another state":     {message.LetterFilter{State: message.LetterSettled}, false},
+		"died before":       {message.LetterFilter{Since: second(11)}, false},
+		"did not die until": {message.LetterFilter{Until: second(10)}, false},
+	} {
+		if got := test.filter.Accepts(letter); got != test.want {
+			t.Errorf("%s: %t, want %t", name, got, test.want)
+		}
+	}
+}
+
+// A timeline tells each attempt with its outcome: a late answer belongs to the
+// attempt it is about, and nothing takes an acceptance back.
+func TestHistory(t *testing.T) {
+	t.Parallel()
+	entry := func(at int, kind string, attempt int) message.Entry {
+		return message.Entry{At: second(at), Type: kind, Attempt: attempt}
+	}
+	refusal := entry(3, message.TypeSendRefused, 1)
+	refusal.Code, refusal.Reason, refusal.TraceID = 131026, "not on WhatsApp", "AbC"
+	redrive := entry(5, message.TypeSendRedriven, 0)
+	redrive.Reason, redrive.Batch = "admin", "redrive_1"
+	tried, redriven := message.History([]message.Entry{
+		entry(1, message.TypeSendRequested, 0),
+		entry(2, message.TypeSendAttempted, 1), refusal,
+		entry(4, message.TypeSendDeadLettered, 1), redrive,
+		entry(6, message.TypeSendAttempted, 2), entry(7, message.TypeOutcomeUnknown, 2),
+		entry(8, message.TypeSendAttempted, 3), entry(9, message.TypeSendAccepted, 2), entry(10, message.TypeOutcomeUnknown, 2),
+		entry(11, message.TypeSendRefused, 9), // of an attempt the timeline has lost
+	})
+	want := []message.Tried{
+		{Number: 1, At: second(2), Outcome: message.OutcomeRefused, EndedAt: second(3), Code: 131026, Reason: "not on WhatsApp", TraceID: "AbC"},
+		{Number: 2, At: second(6), Outcome: message.OutcomeAccepted, EndedAt: second(9)},
+		{Number: 3, At: second(8), Outcome: message.OutcomeOpen},
+	}
+	if !reflect.DeepEqual(tried, want) {
+		t.Errorf("tried %+v, want %+v", tried, want)
+	}
+	if want := []message.Redriven{{At: second(5), By: "admin", Batch: "redrive_1"}}; !reflect.DeepEqual(redriven, want) {
+		t.Errorf("redriven %+v, want %+v", redriven, want)
+	}
+}
+
+// proof is what the provider is found to have said, if anything.
+type proof struct {
+	status message.StatusReceived
+	found  bool
+	err    error
+}
+
+func (p proof) Find(context.Context, domain.Key, domain.Position) (message.StatusReceived, bool, error) {
+	return p.status, p.found, p.err
+}
+
+// What a redrive does after these facts, and that a check says the same
+// beforehand and records nothing. What was sent is never sent again.
+func TestRedrive(t *testing.T) {
+	t.Parallel()
+	delivered := proof{status: message.StatusReceived{Status: message.Delivered, Attempt: 1}, found: true}
+	for name, test := range map[string]struct {
+		given   []domain.Fact
+		proof   proof
+		kind    domain.ErrKind // of the refusal
+		records string         // the type of the new event
+	}{
+		"refused for good":             {given: life(requested(), tried(1), declined(1), dead("refused")), records: message.TypeSendRedriven},
+		"never tried":                  {given: life(requested(), dead("undeliverable")), records: message.TypeSendRedriven},
+		"unknown, and nothing proves":  {given: life(requested(), tried(1), unknown(1), dead("outcome_unknown")), records: message.TypeSendRedriven},
+		"unknown, and proven":          {given: life(requested(), tried(1), unknown(1), dead("outcome_unknown")), proof: delivered, kind: domain.Taken, records: message.TypeSendAccepted},
+		"unknown, and nobody answers":  {given: life(requested(), tried(1), unknown(1), dead("x")), proof: proof{err: domain.Errorf(domain.Unavailable, nil, "away")}, kind: domain.Unavailable},
+		"accepted after it was dead":   {given: life(requested(), tried(1), unknown(1), dead("x"), accepted(1)), kind: domain.Taken},
+		"accepted":                     {given: life(requested(), tried(1), accepted(1)), kind: domain.Taken},
+		"waiting":                      {given: life(requested()), kind: domain.Taken},
+		"redriven already":             {given: life(requested(), dead("x"), redriven()), kind: domain.Taken},
+		"unheard of":                   {kind: domain.Unknown},
+		"refused, and a status is odd": {given: life(requested(), tried(1), declined(1), dead("refused")), proof: delivered, records: message.TypeSendRedriven},
+	} {
+		log := logtest.NewMemory()
+		record(t, log, test.given...)
+		r := message.Redriver{Clock: frozen{}, Log: log, Proofs: test.proof}
+		check := r.Check(t.Context(), key)
+		if n := len(log.All()); n != len(test.given) {
+			t.Errorf("%s: the check recorded something", name)
+		}
+		err := r.Redrive(t.Context(), key, "admin", "redrive_1")
+		if (err == nil) != (test.kind == "") || err != nil && domain.KindOf(err) != test.kind {
+			t.Errorf("%s: %v, want %q", name, err, test.kind)
+		}
+		if (check == nil) != (err == nil) || err != nil && check.Error() != err.Error() {
+			t.Errorf("%s: the check says %v, the redrive %v", name, check, err)
+		}
+		all := log.All()
+		if test.records == "" {
+			if len(all) != len(test.given) {
+				t.Errorf("%s: recorded %s", name, all[len(all)-1].Type)
+			}
+			continue
+		}
+		if len(all) != len(test.given)+1 || all[len(all)-1].Type != test.records {
+			t.Fatalf("%s: %d events, want one more, %s", name, len(all), test.records)
+		}
+		var f message.SendRedriven
+		if test.records == message.TypeSendRedriven && (all[len(all)-1].Decode(&f) != nil || f.By != "admin" || f.Batch != "redrive_1") {
+			t.Errorf("%s: recorded %+v", name, f)
+		}
+	}
+}
+
+// Of several redrives of one message at the same time one is recorded.
+func TestRedriveTwice(t *testing.T) {
+	t.Parallel()
+	log := logtest.NewMemory()
+	record(t, log, life(requested(), dead("undeliverable"))...)
+	r := message.Redriver{Clock: frozen{}, Log: log}
+	errs := make(chan error)
+	for range 8 {
+		go func() { errs <- r.Redrive(context.Background(), key, "admin", "redrive_1") }()
+	}
+	done := 0
+	for range 8 {
+		switch err := <-errs; {
+		case err == nil:
+			done++
+		case domain.KindOf(err) != domain.Taken:
+			t.Errorf("%v", err)
+		}
+	}
+	if done != 1 || len(log.All()) != 3 {
+		t.Errorf("%d were told it is done, %d events", done, len(log.All()))
+	}
+}

@@ -1,0 +1,205 @@
+package projections_test
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/sendlog/sendlog/domain"
+	"github.com/sendlog/sendlog/domain/message"
+	"github.com/sendlog/sendlog/projections"
+	"github.com/sendlog/sendlog/projections/mongostore"
+	"github.com/sendlog/sendlog/projections/storetest"
+)
+
+// onBothStores runs a test on SQLite and on the MongoDB wire.
+func onBothStores(t *testing.T, test func(t *testing.T, w *world)) {
+	t.Run("sqlite", func(t *testing.T) {
+		t.Parallel()
+		test(t, newWorld(t))
+	})
+	t.Run("mongo", func(t *testing.T) {
+		t.Parallel()
+		mongo, err := mongostore.Open(t.Context(), storetest.MongoURI(t), storetest.MongoDatabase(t))
+		must(t, err)
+		t.Cleanup(func() {
+			must(t, mongo.DropDatabase(context.Background()))
+			must(t, mongo.Close())
+		})
+		w := newWorld(t)
+		w.store = mongo
+		test(t, w)
+	})
+}
+
+// die makes the death of a message.
+func (w *world) die(k domain.Key, code int, reason string) domain.Event {
+	return w.event(k, &message.SendDeadLettered{Attempts: 5, Reason: reason, Code: code, Detail: "words"})
+}
+
+// letterIDs reads a list to its end, in pages of a size.
+func letterIDs(t *testing.T, l *projections.Library, f message.LetterFilter, limit int) string {
+	t.Helper()
+	var ids []string
+	for page := (projections.Page{Limit: limit}); ; {
+		found, next, err := l.DeadLetters(t.Context(), f, page)
+		must(t, err)
+		if len(found) > limit {
+			t.Fatalf("%+v: a page of %d", f, len(found))
+		}
+		for _, d := range found {
+			ids = append(ids, string(d.Message))
+		}
+		if next == nil {
+			return strings.Join(ids, " ")
+		}
+		page.After = next
+	}
+}
+
+// Dead letters are narrowed by each filter and by several, newest death first,
+// in pages of any size, on both stores.
+func TestDeadLetterFilters(t *testing.T) {
+	t.Parallel()
+	onBothStores(t, func(t *testing.T, w *world) {
+		begun := w.now
+		for i, one := range []struct {
+			tenant domain.TenantID
+			number domain.NumberID
+			code   int
+			reason string
+		}{
+			{tenA, numA, 7, "refused"}, {tenA, numA, 0, "undeliverable"}, {tenA, numB, 7, "refused"},
+			{tenB, "1000003", 7, "refused"}, {tenA, numA, 8, "attempts_exhausted"},
+		} {
+			w.log.add(w.die(message.OutgoingKey(one.tenant, one.number, domain.MessageID(fmt.Sprintf("msg_%d", i))), one.code, one.reason))
+		}
+		w.log.add(w.event(out("msg_1"), &message.SendRedriven{By: "admin", Batch: "redrive_1"}))
+		l := w.library()
+		code := func(n int) *int { return &n }
+		second := func(n int) time.Time { return begun.Add(time.Duration(n) * time.Second) } // letter i died at i+1
+		for _, c := range []struct {
+			filter message.LetterFilter
+			want   string
+		}{
+			{message.LetterFilter{}, "msg_4 msg_3 msg_2 msg_1 msg_0"},
+			{message.LetterFilter{State: message.LetterDead}, "msg_4 msg_3 msg_2 msg_0"},
+			{message.LetterFilter{State: message.LetterRedriven}, "msg_1"},
+			{message.LetterFilter{State: message.LetterSettled}, ""},
+			{message.LetterFilter{Tenant: tenA}, "msg_4 msg_2 msg_1 msg_0"},
+			{message.LetterFilter{Tenant: "ten_none"}, ""},
+			{message.LetterFilter{Number: numA}, "msg_4 msg_1 msg_0"},
+			{message.LetterFilter{Number: numA, Tenant: tenB}, ""},
+			{message.LetterFilter{Code: code(7)}, "msg_3 msg_2 msg_0"},
+			{message.LetterFilter{Code: code(0)}, "msg_1"},
+			{message.LetterFilter{Code: code(7), Tenant: tenA, State: message.LetterDead}, "msg_2 msg_0"},
+			{message.LetterFilter{Reason: "refused"}, "msg_3 msg_2 msg_0"},
+			{message.LetterFilter{Since: second(3)}, "msg_4 msg_3 msg_2"},
+			{message.LetterFilter{Since: second(2), Until: second(4)}, "msg_2 msg_1"},
+			{message.LetterFilter{Until: second(1)}, ""},
+		} {
+			for _, limit := range []int{1, 2, 200} {
+				if got := letterIDs(t, l, c.filter, limit); got != c.want {
+					t.Errorf("%+v in pages of %d: got %q, want %q", c.filter, limit, got, c.want)
+				}
+			}
+		}
+	})
+}
+
+// A dead letter keeps its first death and counts its redrives; one that dies
+// again is dead again, and newest; one that ends is settled.
+func TestDeadLetterLife(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	redrive := func(id domain.MessageID) domain.Event {
+		return w.event(out(id), &message.SendRedriven{By: "admin", Batch: "redrive_1"})
+	}
+	first := w.now.Add(time.Second)
+	w.log.add(w.die(out("msg_1"), 7, "refused"), w.die(out("msg_2"), 7, "refused"), w.die(out("msg_3"), 7, "refused"),
+		w.die(out("msg_4"), 7, "refused"), w.die(out("msg_5"), 7, "refused"), w.die(out("msg_6"), 7, "refused"))
+	w.log.add(redrive("msg_1"), w.die(out("msg_1"), 8, "attempts_exhausted")) // 7 and 8
+	w.log.add(redrive("msg_2"))
+	w.log.add(redrive("msg_3"), w.attempt("msg_3", 2), w.accept("msg_3", 2, "wamid.3"))
+	w.log.add(redrive("msg_4"), w.event(out("msg_4"), &message.SendCancelled{}))
+	w.log.add(redrive("msg_5"), w.event(out("msg_5"), &message.SendExpired{}))
+	w.log.add(w.accept("msg_6", 1, "wamid.6")) // proven after all
+	w.log.add(w.request("msg_7", "+15550001111", "fine"), w.attempt("msg_7", 1), w.accept("msg_7", 1, "wamid.7"))
+	l := w.library()
+	found, err := l.DeadLettersByID(t.Context(), "", []string{"msg_1", "msg_2", "msg_3", "msg_4", "msg_5", "msg_6", "msg_7"})
+	must(t, err)
+	for id, want := range map[string]struct {
+		state    string
+		redrives int
+	}{
+		"msg_1": {message.LetterDead, 1}, "msg_2": {message.LetterRedriven, 1}, "msg_3": {message.LetterSettled, 1},
+		"msg_4": {message.LetterSettled, 1}, "msg_5": {message.LetterSettled, 1}, "msg_6": {message.LetterSettled, 0}, "msg_7": {},
+	} {
+		if d := found[id]; d.State != want.state || d.Redrives != want.redrives {
+			t.Errorf("%s: %+v, want %+v", id, d, want)
+		}
+	}
+	one := found["msg_1"]
+	if !one.FirstAt.Equal(first) || one.Position != 8 || one.Code != 8 || one.Reason != "attempts_exhausted" || one.Detail != "words" || !one.RedrivenAt.IsZero() {
+		t.Errorf("dead again: %+v", one)
+	}
+	if found["msg_2"].RedrivenAt.IsZero() {
+		t.Error("nobody knows when msg_2 was redriven")
+	}
+	if got := letterIDs(t, l, message.LetterFilter{}, 50); got != "msg_1 msg_6 msg_5 msg_4 msg_3 msg_2" {
+		t.Errorf("in order: %s", got)
+	}
+	timeline, err := l.Timeline(t.Context(), tenA, "msg_1")
+	must(t, err)
+	if _, redriven := message.History(timeline); len(redriven) != 1 || redriven[0].Batch != "redrive_1" || redriven[0].By != "admin" {
+		t.Errorf("timeline tells %+v", redriven)
+	}
+	foreign, err := l.DeadLettersByID(t.Context(), tenB, []string{"msg_1"})
+	must(t, err)
+	if len(foreign) != 0 {
+		t.Errorf("another tenant reads %+v", foreign)
+	}
+}
+
+// A filter that its index does not narrow looks at a bounded number of letters
+// for one page, and is read to its end all the same; a time ends the list.
+func TestManyDeadLetters(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	const all, looked = 5000, 2000
+	middle := time.Time{}
+	var events []domain.Event
+	for i := range all {
+		code := 1
+		if i%1000 == 0 {
+			code = 7
+		}
+		e := w.die(out(domain.MessageID(fmt.Sprintf("msg_%04d", i))), code, "refused")
+		if i == all-1000 {
+			middle = e.At
+		}
+		events = append(events, e)
+	}
+	w.log.add(events...)
+	l := w.library()
+	rare := 7
+	f := message.LetterFilter{Tenant: tenA, Code: &rare}
+	found, next, err := l.DeadLetters(t.Context(), f, projections.Page{Limit: 50})
+	must(t, err)
+	if len(found) != looked/1000 || next == nil {
+		t.Errorf("the first page has %d letters, next %v", len(found), next)
+	}
+	if got := letterIDs(t, l, f, 50); got != "msg_4000 msg_3000 msg_2000 msg_1000 msg_0000" {
+		t.Errorf("got %s", got)
+	}
+	if found, next, err := l.DeadLetters(t.Context(), message.LetterFilter{Since: w.now}, projections.Page{}); len(found) != 1 || next != nil || err != nil {
+		t.Errorf("since the last death: %d letters, next %v, %v", len(found), next, err)
+	}
+	ids := strings.Fields(letterIDs(t, l, message.LetterFilter{Since: middle}, 200))
+	if len(ids) != 1000 || !slices.IsSortedFunc(ids, func(a, b string) int { return strings.Compare(b, a) }) {
+		t.Errorf("%d letters since %s", len(ids), middle)
+	}
+}
