@@ -107,7 +107,9 @@ func (t *trouble) isNews(b Block) bool {
 		return false
 	}
 	i := t.find(b.Cause)
-	return i < 0 || b.Told.After(t.blocks[i].Told) && !b.Until.Equal(t.blocks[i].Until)
+	// Of what blocks it already, only a webhook knows when it ends: every call
+	// that was running is refused for one and the same reason.
+	return i < 0 || b.Code == 0 && b.Told.After(t.blocks[i].Told) && !b.Until.Equal(t.blocks[i].Until)
 }
 
 func (t *trouble) find(c Cause) int {

@@ -31,6 +31,12 @@ func TestBlocks(t *testing.T) {
 			return do(ctx, r, a, now.Add(-age))
 		}
 	}
+	templates := func(code int, hours time.Duration) act {
+		return func(ctx context.Context, r *tenant.Registry, a domain.TenantID, now time.Time) error {
+			return r.Block(ctx, tenant.BlockWish{Tenant: a, Number: "1", Actor: "dispatch",
+				Block: tenant.Block{Cause: tenant.ByTemplates, Code: code, Reason: "limit", Told: now, Until: now.Add(hours * time.Hour)}})
+		}
+	}
 	account := func(n domain.NumberID, waba string, until time.Duration) act {
 		return func(ctx context.Context, r *tenant.Registry, a domain.TenantID, now time.Time) error {
 			b := tenant.Block{Cause: tenant.ByAccount, Reason: "account", Told: now}
@@ -69,6 +75,8 @@ func TestBlocks(t *testing.T) {
 		"refused again":                         {[]act{block("1", tenant.ByToken), block("1", tenant.ByToken)}, [3]string{paused, active, active}, false},
 		"refused for a second cause":            {[]act{block("1", tenant.ByToken), block("1", tenant.ByAccount)}, [3]string{paused, active, active}, true},
 		"templates only":                        {[]act{block("1", tenant.ByTemplates)}, [3]string{restricted, active, active}, true},
+		"templates, refused again":              {[]act{templates(131064, 24), templates(131064, 24)}, [3]string{restricted, active, active}, false},
+		"templates, until another time":         {[]act{templates(131064, 24), templates(0, 48)}, [3]string{restricted, active, active}, true},
 		"the account of a number":               {[]act{account("1", "", 0)}, [3]string{paused, paused, active}, true},
 		"an account":                            {[]act{account("", "w3", 0)}, [3]string{active, active, paused}, true},
 		"an account nobody has":                 {[]act{account("", "w9", 0)}, [3]string{active, active, active}, false},
