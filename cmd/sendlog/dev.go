@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"net"
 	"os"
 	"path/filepath"
 	"time"
@@ -33,6 +32,7 @@ const (
 
 func devCommand(env func(string) string, log *slog.Logger) *cobra.Command {
 	var metaAddr string
+	var bad badDay
 	cmd := &cobra.Command{
 		Use:   "dev",
 		Short: "Run the system with a pretend Meta and a demo tenant; nothing to install",
@@ -42,19 +42,20 @@ func devCommand(env func(string) string, log *slog.Logger) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return dev(cmd.Context(), c, metaAddr, log, cmd.OutOrStdout())
+			return dev(cmd.Context(), c, metaAddr, bad, log, cmd.OutOrStdout())
 		},
 	}
 	cmd.Flags().StringVar(&metaAddr, "meta-addr", "127.0.0.1:3002", "where the pretend Meta listens")
+	bad.flags(cmd)
 	return cmd
 }
 
 // dev runs a house against a pretend Meta of its own until ctx ends.
-func dev(ctx context.Context, c config, metaAddr string, log *slog.Logger, out io.Writer) (err error) {
+func dev(ctx context.Context, c config, metaAddr string, bad badDay, log *slog.Logger, out io.Writer) (err error) {
 	if !loopback(metaAddr) {
 		return configError{"--meta-addr", "is an address others can reach", "keep it on 127.0.0.1"}
 	}
-	meta, err := pretendMeta(c, metaAddr, log)
+	meta, err := pretendMeta(c, metaAddr, bad, log)
 	if err != nil {
 		return err
 	}
@@ -75,7 +76,7 @@ func dev(ctx context.Context, c config, metaAddr string, log *slog.Logger, out i
 }
 
 // pretendMeta starts a Meta that posts its webhooks to the house.
-func pretendMeta(c config, addr string, log *slog.Logger) (*cloudapitest.Server, error) {
+func pretendMeta(c config, addr string, bad badDay, log *slog.Logger) (*cloudapitest.Server, error) {
 	secret := ""
 	if len(c.AppSecrets) > 0 {
 		secret = c.AppSecrets[0]
@@ -83,7 +84,7 @@ func pretendMeta(c config, addr string, log *slog.Logger) (*cloudapitest.Server,
 	if err := os.MkdirAll(c.DataDir, 0o700); err != nil {
 		return nil, configError{"DATA_DIR", "cannot be created: " + err.Error(), "set DATA_DIR to a directory this user may write"}
 	}
-	meta, err := cloudapitest.New(cloudapitest.Config{
+	meta, err := bad.meta(cloudapitest.Config{
 		Authorize:   cloudapitest.Tokens(map[domain.NumberID]string{demoNumber: demoToken}),
 		AppSecret:   secret,
 		WebhookURL:  "http://" + c.Listen + "/whatsapp/webhook",
@@ -94,10 +95,7 @@ func pretendMeta(c config, addr string, log *slog.Logger) (*cloudapitest.Server,
 	if err != nil {
 		return nil, err
 	}
-	if err := meta.Start(addr); err != nil {
-		if _, ok := errors.AsType[*net.OpError](err); ok {
-			return nil, configError{"--meta-addr", "cannot be listened on: " + err.Error(), "stop what is using it, or choose another port"}
-		}
+	if err := startMeta(meta, "--meta-addr", addr); err != nil {
 		return nil, err
 	}
 	return meta, nil

@@ -16,12 +16,54 @@ import (
 	"github.com/sendlog/sendlog/domain"
 )
 
+// badDay is what a pretend Meta is asked to do wrong.
+type badDay struct {
+	seed   int64
+	faults string
+	rate   int
+	pair   bool
+}
+
+func (b *badDay) flags(cmd *cobra.Command) {
+	f := cmd.Flags()
+	f.Int64Var(&b.seed, "seed", 0, "makes ids and faults of the pretend Meta repeatable; 0 = other ones on every start")
+	f.StringVar(&b.faults, "fault", "", "what the pretend Meta does wrong and how often: name=rate,… (see mock-graph --help)")
+	f.IntVar(&b.rate, "rate", 0, "messages a second it takes of a number, then 130429: 80, 20 or 1000 at Meta; 0 = no limit")
+	f.BoolVar(&b.pair, "pair-rate", false, "it takes one message in 6 s to one person, 45 at once, then 131056")
+}
+
+// meta returns a pretend Meta that is not running yet.
+func (b badDay) meta(c cloudapitest.Config) (*cloudapitest.Server, error) {
+	faults, err := cloudapitest.ParseFaults(b.faults)
+	if err != nil {
+		return nil, configError{"--fault", "cannot be read: " + err.Error(), "see sendlog mock-graph --help"}
+	}
+	if b.pair {
+		c.Pace = cloudapitest.MetaPace()
+	}
+	c.Pace.PerNumber, c.Seed, faults.Seed = b.rate, b.seed, b.seed
+	meta, err := cloudapitest.New(c)
+	if err != nil {
+		return nil, err
+	}
+	meta.Script(faults.Script())
+	return meta, nil
+}
+
+// startMeta makes a pretend Meta listen at what a flag says.
+func startMeta(meta *cloudapitest.Server, flag, addr string) error {
+	err := meta.Start(addr)
+	if _, ok := errors.AsType[*net.OpError](err); ok {
+		return configError{flag, "cannot be listened on: " + err.Error(), "stop what is using it, or choose another port"}
+	}
+	return err
+}
+
 // mockGraph is what `sendlog mock-graph` is told.
 type mockGraph struct {
+	badDay
 	addr   string
-	faults string
 	token  string
-	pair   bool
 	config cloudapitest.Config
 }
 
@@ -56,10 +98,7 @@ calls that hang, and POST /_pretend/revoke {"token":"…"} makes a token worthle
 	f.StringVar(&m.config.WebhookURL, "webhook", "", "where statuses and what people write is posted; none when left out")
 	f.StringVar(&m.config.AppSecret, "app-secret", "", "signs webhooks (default: APP_SECRET)")
 	f.StringVar(&m.token, "token", "", "the one access token that is taken (default: any)")
-	f.Int64Var(&m.config.Seed, "seed", 0, "makes ids and faults repeatable; 0 = other ones on every start")
-	f.StringVar(&m.faults, "fault", "", "what goes wrong and how often: name=rate,…")
-	f.IntVar(&m.config.Pace.PerNumber, "rate", 0, "messages a second of a number, then 130429: 80, 20 or 1000 at Meta; 0 = no limit")
-	f.BoolVar(&m.pair, "pair-rate", false, "one message in 6 s to one person, 45 at once, then 131056")
+	m.flags(cmd)
 	f.DurationVar(&m.config.StatusDelay, "status-delay", 100*time.Millisecond, "from the call to sent, to delivered, to read")
 	f.IntVar(&m.config.Batch, "batch", 100, "updates in one webhook, at most 1000; 1 = each comes alone")
 	return cmd
@@ -70,30 +109,17 @@ func (m mockGraph) run(ctx context.Context, out io.Writer) (err error) {
 	if !loopback(m.addr) {
 		return configError{"--addr", "is an address others can reach", "keep it on 127.0.0.1"}
 	}
-	faults, err := cloudapitest.ParseFaults(m.faults)
-	if err != nil {
-		return configError{"--fault", "cannot be read: " + err.Error(), "see sendlog mock-graph --help"}
-	}
-	if m.pair {
-		whole := cloudapitest.MetaPace()
-		m.config.Pace.PairEvery, m.config.Pace.PairBurst = whole.PairEvery, whole.PairBurst
-	}
 	if m.token != "" {
 		m.config.Authorize = func(token string, _ domain.NumberID) bool { return token == m.token }
 	}
-	if m.config.Seed == 0 {
-		m.config.Seed = rand.Int64()
+	if m.seed == 0 {
+		m.seed = rand.Int64() // and say it, so that a bad day can be had again
 	}
-	faults.Seed = m.config.Seed
-	meta, err := cloudapitest.New(m.config)
+	meta, err := m.meta(m.config)
 	if err != nil {
 		return err
 	}
-	meta.Script(faults.Script())
-	if err := meta.Start(m.addr); err != nil {
-		if _, ok := errors.AsType[*net.OpError](err); ok {
-			return configError{"--addr", "cannot be listened on: " + err.Error(), "stop what is using it, or choose another port"}
-		}
+	if err := startMeta(meta, "--addr", m.addr); err != nil {
 		return err
 	}
 	m.greet(out, meta.URL())
@@ -123,5 +149,5 @@ see every call:
   curl %s/_pretend/ledger
 
 Ctrl-C stops it; it keeps nothing.
-`, "listens", url, "webhooks to", orNone(m.config.WebhookURL, "nobody"), "faults", orNone(m.faults, "none"), m.config.Seed, url, url)
+`, "listens", url, "webhooks to", orNone(m.config.WebhookURL, "nobody"), "faults", orNone(m.faults, "none"), m.seed, url, url)
 }

@@ -59,7 +59,7 @@ func TestMockGraph(t *testing.T) {
 		args []string
 		want string
 	}{
-		{[]string{"--fault", "loose=0.1"}, "is no fault"},
+		{[]string{"--addr", "127.0.0.1:0", "--fault", "loose=0.1"}, "is no fault"},
 		{[]string{"--addr", "0.0.0.0:0"}, "others can reach"},
 		{[]string{"--addr", "127.0.0.1:0", "--webhook", "x"}, "webhook URL"},
 	} {

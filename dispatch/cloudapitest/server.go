@@ -31,12 +31,12 @@ const (
 	ledgerPage = 10_000
 	// maxQueued bounds the updates that wait to be told. Beyond it sends are
 	// refused with 130429 and inbound messages with 503.
-	maxQueued = 100_000
+	maxQueued = 500_000
 	// lanes is how many webhooks are in flight at once, over all numbers;
 	// batchLanes is the same when a POST takes many updates, fewer so that each
 	// is fuller.
 	lanes      = 32
-	batchLanes = 4
+	batchLanes = 8
 	// batchTick is how long updates gather for one POST when it takes many.
 	batchTick = 25 * time.Millisecond
 	// maxPost bounds a webhook (bytes), as Meta says (section 4.3), and
