@@ -141,7 +141,7 @@ func (f *fsyncs) sync() error {
 		}
 	}
 	for {
-		if err := f.block.Sync(); err != nil {
+		if err := syncData(f.block); err != nil {
 			return fmt.Errorf("fsync log: %w", err)
 		}
 		// The server writes a block anew when it compresses it, or when most

@@ -25,8 +25,6 @@ var _ domain.Log = (*Log)(nil)
 
 // Append implements [domain.Log]. It takes at most [domain.AppendTimeout].
 func (l *Log) Append(ctx context.Context, e domain.Event, x domain.Expect) (domain.Position, error) {
-	ctx, cancel := context.WithTimeout(ctx, domain.AppendTimeout)
-	defer cancel()
 	subject, err := subjectOf(e.Key)
 	if err != nil {
 		return 0, err
@@ -47,6 +45,8 @@ func (l *Log) Append(ctx context.Context, e domain.Event, x domain.Expect) (doma
 	seq, err := l.b.settle(ctx, streamEvents, p)
 	l.b.meter.Observe(domain.AppendSeconds, time.Since(start).Seconds())
 	if errors.Is(err, domain.ErrConflict) {
+		ctx, cancel := context.WithDeadline(ctx, start.Add(domain.AppendTimeout))
+		defer cancel()
 		return l.mine(ctx, anyLane(e.Key, subject), e.ID)
 	}
 	if err == nil {
@@ -190,10 +190,9 @@ type publish struct {
 // settle publishes until the answer says something, within
 // [domain.AppendTimeout] and the context.
 func (p publish) settle(ctx context.Context) (uint64, error) {
-	ctx, cancel := context.WithTimeout(ctx, domain.AppendTimeout)
-	defer cancel()
+	last := time.Now().Add(domain.AppendTimeout)
 	for wait := retryFirst; ; wait = min(2*wait, retryMost) {
-		try, done := context.WithTimeout(ctx, tryTimeout)
+		try, done := context.WithTimeout(ctx, min(tryTimeout, time.Until(last)))
 		ack, err := p.js.PublishMsg(try, p.msg, jetstream.WithRetryAttempts(0))
 		done()
 		switch judge(err) {
@@ -207,6 +206,9 @@ func (p publish) settle(ctx context.Context) (uint64, error) {
 			return 0, unavailable(err)
 		case askAgain:
 			p.meter.Add(domain.AppendRetries, 1)
+		}
+		if time.Until(last) < wait {
+			return 0, unavailable(err)
 		}
 		select {
 		case <-time.After(wait):
