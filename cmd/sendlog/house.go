@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"os"
 	"path/filepath"
 	"time"
 
@@ -57,6 +58,9 @@ type house struct {
 func openHouse(ctx context.Context, c config, policy dispatch.Policy, log *slog.Logger) (*house, error) {
 	h := &house{config: c, log: log, clock: domain.SystemClock{}, meter: newMeter(), policy: policy,
 		directory: tenant.NewDirectory(), services: newGroup(log)}
+	if os.Getenv("GOGC") == "" {
+		h.services.start("memory", roomForGarbage)
+	}
 	for _, step := range []func(context.Context) error{
 		h.openVault, h.openLog, h.openTenants, h.openReadModels, h.openArchive, h.openDispatch, h.openDoors,
 	} {
