@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"net/http"
@@ -25,27 +26,92 @@ import (
 
 const benchClients = 64
 
-// BenchmarkAccept is POST /send over HTTP by 64 clients, in a process that does
-// nothing else: what is accepted is not sent or folded meanwhile.
+// BenchmarkAccept is POST /send over HTTP, in a process that does nothing else
+// (what is accepted is not sent or folded meanwhile), beside publishing to the
+// same server over as many connections, acknowledged one by one. Both get their
+// load from a process of its own, messages of one size on subjects of their
+// own; rounds alternate, and the median counts. Then it is asked for half of
+// what it can do, evenly spread.
 func BenchmarkAccept(b *testing.B) {
 	for _, d := range []streams.Durability{streams.Interval, streams.Strict} {
-		b.Run(string(d), func(b *testing.B) {
-			c, err := readConfig(alone(b).with("DURABILITY", string(d)).get)
-			if err != nil {
-				b.Fatal(err)
-			}
-			c.Roles = []string{roleAPI}
-			r := startConfig(b, c, quick)
-			tenant, _ := r.register("Bench", "106540352242922", "mock_bench")
-			raw := newRawLog(b, d == streams.Strict)
-			b.ResetTimer()
-			ours := load(b, b.N, func(i int) error {
-				body := fmt.Sprintf(`{"to":"+1415555%04d","text":"Hello %d"}`, i%10000, i)
-				return expect(202, r, "/tenants/"+tenant+"/send", body)
-			})
-			ours.report(b, raw.publish(b, b.N))
-		})
+		for _, clients := range []int{1, benchClients} {
+			b.Run(fmt.Sprintf("%s/clients=%d", d, clients), func(b *testing.B) { benchAccept(b, d, clients) })
+		}
 	}
+}
+
+const (
+	benchRounds = 3
+	benchRound  = 3 * time.Second
+	// benchEvent is how large an accepted request of the load is in the log
+	// (bytes).
+	benchEvent = 640
+)
+
+func benchAccept(b *testing.B, d streams.Durability, clients int) {
+	c, err := readConfig(alone(b).with("DURABILITY", string(d)).get)
+	if err != nil {
+		b.Fatal(err)
+	}
+	c.Roles = []string{roleAPI}
+	r := startConfig(b, c, quick)
+	tenant, _ := r.register("Bench", "106540352242922", "mock_bench")
+	ours := wish{HTTP: r.url + "/tenants/" + tenant + "/send", Clients: clients, For: benchRound}
+	raw := wish{NATS: rawServer(b, d == streams.Strict), Clients: clients, For: benchRound, Size: benchEvent}
+	warm := ours
+	warm.For = time.Second
+	loadFrom(b, warm)
+	for b.Loop() {
+		var mine, plain []outcome
+		for range benchRounds {
+			mine = append(mine, loadFrom(b, ours))
+			plain = append(plain, loadFrom(b, raw))
+		}
+		byRate := func(x, y outcome) int { return cmp.Compare(x.Rate, y.Rate) }
+		slices.SortFunc(mine, byRate)
+		slices.SortFunc(plain, byRate)
+		knee, base := mine[benchRounds/2], plain[benchRounds/2]
+		half := ours
+		half.Rate = knee.Rate / 2
+		calm := loadFrom(b, half)
+		b.ReportMetric(knee.Rate, "ours/s")
+		b.ReportMetric(base.Rate, "raw/s")
+		b.ReportMetric(knee.Rate/base.Rate, "ratio")
+		b.ReportMetric((mine[benchRounds-1].Rate-mine[0].Rate)/knee.Rate, "spread")
+		b.ReportMetric((plain[benchRounds-1].Rate-plain[0].Rate)/base.Rate, "raw-spread")
+		b.ReportMetric(milliseconds(knee.P99), "p99-ms")
+		b.ReportMetric(milliseconds(calm.P50), "half-p50-ms")
+		b.ReportMetric(milliseconds(calm.P99), "half-p99-ms")
+		b.ReportMetric(0, "ns/op") // a rate says it better
+	}
+}
+
+func milliseconds(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 }
+
+// rawServer is JetStream without us: the same server, in this process, with a
+// listener; it returns its address.
+func rawServer(b *testing.B, always bool) string {
+	b.Helper()
+	s, err := server.NewServer(&server.Options{ServerName: "raw", JetStream: true, StoreDir: b.TempDir(), Host: "127.0.0.1", Port: server.RANDOM_PORT,
+		NoSigs: true, NoLog: true, SyncInterval: 100 * time.Millisecond, SyncAlways: always})
+	if err != nil {
+		b.Fatal(err)
+	}
+	s.Start()
+	b.Cleanup(func() { s.Shutdown(); s.WaitForShutdown() })
+	nc, err := nats.Connect(s.ClientURL())
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer nc.Close()
+	js, err := jetstream.New(nc)
+	if err != nil {
+		b.Fatal(err)
+	}
+	if _, err := js.CreateStream(b.Context(), jetstream.StreamConfig{Name: "RAW", Subjects: []string{"raw.>"}}); err != nil {
+		b.Fatal(err)
+	}
+	return s.ClientURL()
 }
 
 // BenchmarkAcceptToOutcome is from the request to the recorded outcome of its

@@ -42,6 +42,13 @@ func TestMain(m *testing.M) {
 		main()
 		return
 	}
+	if w := os.Getenv(loadEnv); w != "" {
+		if err := makeLoad(w); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		return
+	}
 	os.Exit(m.Run())
 }
 
