@@ -71,4 +71,7 @@ const (
 	// proof: Meta's statuses come within minutes, or with the phone's next
 	// connection, which is no proof that is worth blocking a conversation for.
 	maxUnknownWait = 24 * time.Hour
+	// receiptWait is the pause before a read receipt is repeated whose answer
+	// was lost.
+	receiptWait = 5 * time.Second
 )

@@ -173,6 +173,9 @@ func (s *State) Next(r Rules, now time.Time) Step {
 	if s.Request.OnUnknown != "" {
 		r.OnUnknown = s.Request.OnUnknown
 	}
+	if !Addressed(s.Request.Type) { // no status will ever prove it, and to repeat it does no harm
+		r.UnknownWait, r.OnUnknown = receiptWait, Resend
+	}
 	step := s.next(r)
 	over := s.Request.ExpiresAt
 	switch {

@@ -155,6 +155,12 @@ func TestNext(t *testing.T) {
 			life(requested(), tried(1), &message.SendCancelled{}, busy(1)), nothing},
 		"an unknown outcome is parked where the tenant asked for it": {
 			life(parked(), tried(1), unknown(1)), giveUp("outcome_unknown", second(3+7))},
+		"a read receipt is repeated soon: no status will prove it": {
+			life(&message.SendRequested{Type: message.ReadReceipt, Options: message.Options{OnUnknown: message.Park, UnknownWait: time.Hour}}, tried(1), unknown(1)),
+			attempt(2, "unknown", second(3+5))},
+		"but not for ever": {
+			life(&message.SendRequested{Type: message.Typing}, tried(1), unknown(1), tried(2), unknown(2), tried(3), unknown(3), tried(4), unknown(4), tried(5), unknown(5)),
+			giveUp("outcome_unknown", second(11+5))},
 		"a refusal that holds does not count": {
 			life(requested(), tried(1), held(1), tried(2), held(2), tried(3), held(3), tried(4), busy(4)),
 			attempt(5, "refused", second(9+30))},
