@@ -1,6 +1,7 @@
 package dispatch
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"slices"
@@ -262,12 +263,13 @@ func TestStopRecordsRunningCalls(t *testing.T) {
 func TestUnreadableEventIsRejected(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	l := &lane{d: w.d, stop: t.Context(), calls: t.Context(), held: map[domain.Position]*job{}, chains: map[string][]*job{}}
+	tenure, over := context.WithCancel(t.Context())
+	l := w.d.begin(domain.Lane(number), tenure, t.Context())
 	k := w.request("+14155550100", "hello")
 	v := w.work.delivery(domain.Event{Position: 1, Key: k})
 	v.Err = errors.New("no such version")
 	l.take(v)
-	l.working.Wait()
+	<-w.work.finished
 	if got := w.graves.buried(); !slices.Equal(got, []string{k.ID + "-unreadable unreadable"}) || w.work.rejected[1] != "unreadable" {
 		t.Errorf("buried %v, rejected %v", got, w.work.rejected)
 	}
@@ -275,7 +277,8 @@ func TestUnreadableEventIsRejected(t *testing.T) {
 	v = w.work.delivery(domain.Event{Position: 2, Key: k})
 	v.Err = domain.Errorf(domain.Unavailable, nil, "no data key yet")
 	l.take(v)
-	l.working.Wait()
+	over()
+	l.end()
 	if w.work.isDone(2) {
 		t.Error("an event whose key may still come was given up")
 	}

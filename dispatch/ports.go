@@ -65,23 +65,24 @@ type Backlog struct {
 
 // Backlogs remembers the backlogs of the lanes, and reads them.
 type Backlogs interface {
-	// Backlogs returns those of one lane.
+	// Backlogs returns those of one lane, which are the caller's from then on: a
+	// former owner cannot write them any more.
 	Backlogs(ctx context.Context, lane int) ([]Backlog, error)
 	// OpenBacklog records a new one (b.Version is 0) durably and returns its
 	// version, or [domain.ErrConflict] when the number has one.
-	OpenBacklog(ctx context.Context, lane int, b Backlog) (version uint64, err error)
+	OpenBacklog(ctx context.Context, b Backlog) (version uint64, err error)
 	// AdvanceBacklog records a new From and returns the new version, or
 	// [domain.ErrConflict] when b.Version is not the newest.
-	AdvanceBacklog(ctx context.Context, lane int, b Backlog) (version uint64, err error)
+	AdvanceBacklog(ctx context.Context, b Backlog) (version uint64, err error)
 	// CloseBacklog forgets it, or returns [domain.ErrConflict] as above.
-	CloseBacklog(ctx context.Context, lane int, b Backlog) error
+	CloseBacklog(ctx context.Context, b Backlog) error
 	// ReadBacklog returns the next requests and redrives of the number at or
 	// after b.From, oldest first, at most so many; next is where to go on, and
 	// end says that the log held none at or after it when it was asked. It may
 	// return few or none and still not be at the end. What cannot be read comes
 	// with its Err, as in a lane; what cannot be read yet fails the call with
 	// [domain.Unavailable]. The deliveries have no Done, Hold and Reject.
-	ReadBacklog(ctx context.Context, lane int, b Backlog, most int) (page []Delivery, next domain.Position, end bool, err error)
+	ReadBacklog(ctx context.Context, b Backlog, most int) (page []Delivery, next domain.Position, end bool, err error)
 }
 
 // Rates knows how fast a number may send.

@@ -26,14 +26,16 @@ type pursuit struct {
 	stop  context.Context // ends waiting
 	calls context.Context // ends calls and the recording of their outcomes
 	state message.State
+	first bool // the log has nothing of it at hand any more: only its copy says what it is
 }
 
 // pursue brings one message as far as it goes. It returns nil when nothing is
 // left to do, and the stop context's error when it was interrupted; then the
 // message comes again. Any other error means that this build cannot work it.
-func (d *Dispatcher) pursue(stop, calls context.Context, j *job) error {
+func (d *Dispatcher) pursue(stop, calls context.Context, j *job) (err error) {
+	defer poisoned(&err)
 	p := &pursuit{d: d, job: j, key: j.key, stop: stop, calls: calls}
-	err := p.begin()
+	err = p.begin()
 	for err == nil && stop.Err() == nil {
 		var done bool
 		if done, err = p.step(); done {
@@ -50,10 +52,24 @@ func (d *Dispatcher) pursue(stop, calls context.Context, j *job) error {
 	return err
 }
 
-// begin guesses that a request is untouched, which is nearly always so and
-// costs no read; the fence finds out when it is not.
+// errPoison says that working a message made this build panic.
+var errPoison = errors.New("working it panicked")
+
+// poisoned turns a panic into an error: one message must not take the process
+// with it.
+func poisoned(err *error) {
+	if r := recover(); r != nil {
+		*err = errPoison // what it says may be personal
+	}
+}
+
+// begin guesses that a request that is handed out for the first time is
+// untouched, which is nearly always so and costs no read; the fence finds out
+// when it is not. Any other may be long done, and must not take a turn to find
+// out.
 func (p *pursuit) begin() error {
-	if p.job.event.Type == message.TypeSendRequested {
+	v := p.job.latest()
+	if p.job.event.Type == message.TypeSendRequested && v.Deliveries <= 1 && !p.job.owed && !v.Due {
 		return p.state.Apply(p.job.event)
 	}
 	return p.load(p.stop)
@@ -63,9 +79,15 @@ func (p *pursuit) begin() error {
 func (p *pursuit) load(ctx context.Context) error {
 	return p.persist(ctx, func() error {
 		events, err := p.d.Log.Load(ctx, p.key)
-		if err == nil {
-			p.state, err = message.Fold(events)
+		if err != nil {
+			return err
 		}
+		p.first = false
+		if p.job.latest().Due && (len(events) == 0 || events[0].Type != message.TypeSendRequested) {
+			p.first = len(events) == 0
+			events = append([]domain.Event{p.job.event}, events...)
+		}
+		p.state, err = message.Fold(events)
 		return err
 	})
 }
@@ -93,13 +115,18 @@ func (p *pursuit) append(ctx context.Context, f domain.Fact) error {
 		return err
 	}
 	e.Causation, e.Correlation, e.Trace = p.job.event.ID, p.key.ID, p.job.event.Trace
+	x := domain.After(p.state.Last)
+	if p.first {
+		x = domain.First()
+	}
 	err = p.persist(ctx, func() (err error) {
-		e.Position, err = p.d.Log.Append(ctx, e, domain.After(p.state.Last))
+		e.Position, err = p.d.Log.Append(ctx, e, x)
 		return err
 	})
 	if err != nil {
 		return fmt.Errorf("record %s: %w", e.Type, err)
 	}
+	p.first = false
 	return p.state.Apply(e)
 }
 
@@ -262,21 +289,25 @@ func (p *pursuit) giveUp(next message.Step) error {
 // abandon dead-letters a message that this build cannot work, so that its
 // tenant sees it and an operator can redrive it once the cause is mended. It
 // leaves alone what is finished, and what may have been sent.
-func (d *Dispatcher) abandon(stop, calls context.Context, j *job) error {
+func (d *Dispatcher) abandon(stop, calls context.Context, j *job, cause error) (err error) {
+	defer poisoned(&err)
 	p := &pursuit{d: d, job: j, key: j.key, stop: stop, calls: calls}
+	reason := "undeliverable"
+	if errors.Is(cause, errPoison) {
+		reason = "poison"
+	}
 	for {
 		if err := p.load(stop); err != nil {
 			return err
 		}
-		next := p.state.Next(d.Policy.rules(d.Settings.Sending(p.key.Tenant)), d.Clock.Now())
-		var err error
+		next := p.next()
 		switch {
 		case next.Do == message.Nothing:
 			return nil
 		case next.Do == message.Doubt:
 			err = p.append(stop, &message.OutcomeUnknown{Attempt: next.Attempt, Reason: "no outcome was recorded"})
 		default:
-			err = p.giveUp(message.Step{Do: message.GiveUp, Reason: "undeliverable"})
+			err = p.giveUp(message.Step{Do: message.GiveUp, Reason: reason})
 		}
 		if err != nil && !errors.Is(err, domain.ErrConflict) {
 			return err

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"maps"
 	"os"
 	"slices"
 	"sync"
@@ -38,6 +39,8 @@ type world struct {
 	provider *scripted
 	graves   *graves
 	work     *lanes
+	backlogs *spill
+	schedule *calendar
 	gate     *gate
 	breaker  *breaker
 	sending  sending
@@ -50,17 +53,19 @@ func newWorld(t *testing.T) *world {
 	w := &world{t: t, log: logtest.NewMemory(), provider: &scripted{}, graves: &graves{}, gate: newGate(), sending: sending{}}
 	w.breaker = &breaker{gate: w.gate}
 	w.provider.log = w.log
-	w.work = &lanes{log: w.log}
+	w.work = newLanes(w.log)
+	w.backlogs = &spill{log: w.log, open: map[domain.NumberID]Backlog{}, closed: make(chan struct{}, 1)}
+	w.schedule = &calendar{due: map[domain.Position]entry{}}
 	w.d = w.dispatcher()
 	return w
 }
 
 func (w *world) dispatcher() *Dispatcher {
 	return New(Config{
-		Breaker: w.breaker, Clock: domain.SystemClock{}, Facts: w.log, Gate: w.gate, Graveyard: w.graves, Log: w.log,
+		Backlogs: w.backlogs, Breaker: w.breaker, Clock: domain.SystemClock{}, Facts: w.log, Gate: w.gate, Graveyard: w.graves, Log: w.log,
 		Logger: slog.New(slog.NewTextHandler(testWriter{}, nil)), Meter: domain.NoMeter{},
 		Policy:   Policy{FirstWait: time.Millisecond, MostWait: 4 * time.Millisecond, UnknownWait: 20 * time.Millisecond, Drain: 5 * time.Second},
-		Provider: w.provider, Rates: rates(0), Settings: w.sending, Tokens: tokens{}, Work: w.work, HoldEvery: time.Hour,
+		Provider: w.provider, Rates: rates(0), Schedule: w.schedule, Settings: w.sending, Tokens: tokens{}, Work: w.work, HoldEvery: time.Hour,
 	})
 }
 
@@ -305,15 +310,22 @@ func (g *graves) buried() []string {
 	return append([]string(nil), g.list...)
 }
 
-// lanes hands out the message events of a log in memory. Every Lane call
+// lanes hands out the message events of a log in memory. Every Work call
 // begins at the first event that was not done, like a reset consumer.
 type lanes struct {
-	log *logtest.Memory
+	log     *logtest.Memory
+	pending int // how many events of a lane are handed out and not done; 0: any number
 
 	mu       sync.Mutex
 	done     map[domain.Position]bool
 	rejected map[domain.Position]string
-	finished chan struct{}
+	moved    chan struct{} // closed and replaced when something is done
+	finished chan struct{} // receives when something is done
+}
+
+func newLanes(log *logtest.Memory) *lanes {
+	return &lanes{log: log, done: map[domain.Position]bool{}, rejected: map[domain.Position]string{},
+		moved: make(chan struct{}), finished: make(chan struct{}, 1)}
 }
 
 func (l *lanes) Work(ctx context.Context, begin func(context.Context, int) (func(Delivery), func())) error {
@@ -321,16 +333,40 @@ func (l *lanes) Work(ctx context.Context, begin func(context.Context, int) (func
 	for lane := range domain.Lanes {
 		take, finish := begin(ctx, lane)
 		defer finish()
-		g.Go(func() error {
-			return l.log.Each(ctx, 0, func(e domain.Event) error {
-				if e.Key.Kind == domain.KindMessage && domain.Lane(e.Key.Number) == lane && !l.isDone(e.Position) {
-					take(l.delivery(e))
-				}
-				return nil
-			})
-		})
+		g.Go(func() error { return l.lane(ctx, lane, take) })
 	}
 	return g.Wait()
+}
+
+func (l *lanes) lane(ctx context.Context, lane int, take func(Delivery)) error {
+	var out []domain.Event
+	return l.log.Each(ctx, 0, func(e domain.Event) error {
+		if e.Key.Kind != domain.KindMessage || domain.Lane(e.Key.Number) != lane || l.isDone(e.Position) {
+			return nil
+		}
+		for {
+			l.mu.Lock()
+			moved := l.moved
+			out = slices.DeleteFunc(out, func(e domain.Event) bool { return l.done[e.Position] })
+			l.mu.Unlock()
+			if l.pending == 0 || len(out) < l.pending {
+				break
+			}
+			select {
+			case <-moved:
+			case <-ctx.Done():
+				return ctx.Err()
+			}
+		}
+		out = append(out, e)
+		take(l.delivery(e))
+		if l.pending > 0 && e.Position%7 == 0 { // handed out again, as after a long silence
+			again := l.delivery(out[int(e.Position/7)%len(out)])
+			again.Deliveries = 2
+			take(again)
+		}
+		return nil
+	})
 }
 
 func (l *lanes) delivery(e domain.Event) Delivery {
@@ -344,18 +380,15 @@ func (l *lanes) delivery(e domain.Event) Delivery {
 func (l *lanes) finish(p domain.Position, reason string) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.done == nil {
-		l.done, l.rejected = map[domain.Position]bool{}, map[domain.Position]string{}
-	}
 	l.done[p] = true
 	if reason != "" {
 		l.rejected[p] = reason
 	}
-	if l.finished != nil {
-		select {
-		case l.finished <- struct{}{}:
-		default:
-		}
+	close(l.moved)
+	l.moved = make(chan struct{})
+	select {
+	case l.finished <- struct{}{}:
+	default:
 	}
 }
 
@@ -363,4 +396,111 @@ func (l *lanes) isDone(p domain.Position) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.done[p]
+}
+
+// spill remembers backlogs and reads them from a log in memory.
+type spill struct {
+	log *logtest.Memory
+
+	mu      sync.Mutex
+	open    map[domain.NumberID]Backlog
+	version uint64
+	opened  int
+	closed  chan struct{} // receives when one is closed
+}
+
+func (s *spill) Backlogs(_ context.Context, lane int) (out []Backlog, _ error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for n, b := range s.open {
+		if domain.Lane(n) == lane { // it is the caller's from now on
+			s.version++
+			b.Version = s.version
+			s.open[n] = b
+			out = append(out, b)
+		}
+	}
+	return out, nil
+}
+
+func (s *spill) write(b Backlog) (uint64, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.open[b.Number].Version != b.Version {
+		return 0, domain.ErrConflict
+	}
+	if b.Version == 0 {
+		s.opened++
+	}
+	s.version++
+	b.Version = s.version
+	s.open[b.Number] = b
+	return b.Version, nil
+}
+
+func (s *spill) OpenBacklog(_ context.Context, b Backlog) (uint64, error) { return s.write(b) }
+
+func (s *spill) AdvanceBacklog(_ context.Context, b Backlog) (uint64, error) {
+	return s.write(b)
+}
+
+func (s *spill) CloseBacklog(_ context.Context, b Backlog) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.open[b.Number].Version != b.Version {
+		return domain.ErrConflict
+	}
+	delete(s.open, b.Number)
+	select {
+	case s.closed <- struct{}{}:
+	default:
+	}
+	return nil
+}
+
+// ReadBacklog looks at few events at a time, so that some readings find none.
+func (s *spill) ReadBacklog(_ context.Context, b Backlog, most int) (page []Delivery, next domain.Position, end bool, err error) {
+	events := s.log.All()
+	from := max(b.From, 1)
+	for _, e := range events[from-1:] {
+		if len(page) == most || e.Position >= from+50 {
+			return page, e.Position, false, nil
+		}
+		if e.Key.Kind == domain.KindMessage && e.Key.Number == b.Number && (e.Type == message.TypeSendRequested || e.Type == message.TypeSendRedriven) {
+			page = append(page, Delivery{Event: e, Deliveries: 1, Raw: []byte("raw"),
+				Done: func() error { return nil }, Hold: func() error { return nil }, Reject: func(string) error { return nil }})
+		}
+	}
+	return page, domain.Position(len(events) + 1), true, nil
+}
+
+func (s *spill) count() (open, opened int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.open), s.opened
+}
+
+// calendar remembers what was scheduled.
+type calendar struct {
+	mu  sync.Mutex
+	due map[domain.Position]entry
+}
+
+type entry struct {
+	key domain.Key
+	at  time.Time
+}
+
+func (c *calendar) Unschedule(_ context.Context, k domain.Key) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	maps.DeleteFunc(c.due, func(_ domain.Position, e entry) bool { return e.key == k })
+	return nil
+}
+
+func (c *calendar) Schedule(_ context.Context, v Delivery, at time.Time) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.due[v.Event.Position] = entry{v.Event.Key, at}
+	return nil
 }

@@ -37,11 +37,59 @@ type work struct{ broker *streams.Broker }
 func (w work) Work(ctx context.Context, begin func(context.Context, int) (func(dispatch.Delivery), func())) error {
 	return w.broker.Work(ctx, func(tenure context.Context, lane int) (func(streams.Delivery), func()) {
 		take, finish := begin(tenure, lane)
-		return func(d streams.Delivery) {
-			take(dispatch.Delivery{Event: d.Event, Err: d.Err, Raw: d.Raw, Deliveries: d.Deliveries, Due: d.Due,
-				Done: d.Done, Hold: d.Hold, Reject: d.Reject})
-		}, finish
+		return func(d streams.Delivery) { take(delivery(d)) }, finish
 	})
+}
+
+func delivery(d streams.Delivery) dispatch.Delivery {
+	return dispatch.Delivery{Event: d.Event, Err: d.Err, Raw: d.Raw, Deliveries: d.Deliveries, Due: d.Due,
+		Done: d.Done, Hold: d.Hold, Reject: d.Reject}
+}
+
+// schedule lets dispatch hand on what is to be sent much later.
+type schedule struct{ *streams.Broker }
+
+// Schedule implements dispatch.Schedule.
+func (s schedule) Schedule(ctx context.Context, d dispatch.Delivery, at time.Time) error {
+	return s.Broker.Schedule(ctx, streams.Delivery{Event: d.Event, Raw: d.Raw}, at)
+}
+
+// backlogs lets dispatch remember what waits in the log.
+type backlogs struct{ broker *streams.Broker }
+
+// Backlogs implements dispatch.Backlogs.
+func (b backlogs) Backlogs(ctx context.Context, lane int) ([]dispatch.Backlog, error) {
+	open, err := b.broker.Backlogs(ctx, lane)
+	out := make([]dispatch.Backlog, len(open))
+	for i, l := range open {
+		out[i] = dispatch.Backlog(l)
+	}
+	return out, err
+}
+
+// OpenBacklog implements dispatch.Backlogs.
+func (b backlogs) OpenBacklog(ctx context.Context, l dispatch.Backlog) (uint64, error) {
+	return b.broker.OpenBacklog(ctx, streams.Backlog(l))
+}
+
+// AdvanceBacklog implements dispatch.Backlogs.
+func (b backlogs) AdvanceBacklog(ctx context.Context, l dispatch.Backlog) (uint64, error) {
+	return b.broker.AdvanceBacklog(ctx, streams.Backlog(l))
+}
+
+// CloseBacklog implements dispatch.Backlogs.
+func (b backlogs) CloseBacklog(ctx context.Context, l dispatch.Backlog) error {
+	return b.broker.CloseBacklog(ctx, streams.Backlog(l))
+}
+
+// ReadBacklog implements dispatch.Backlogs.
+func (b backlogs) ReadBacklog(ctx context.Context, l dispatch.Backlog, most int) ([]dispatch.Delivery, domain.Position, bool, error) {
+	read, next, end, err := b.broker.ReadBacklog(ctx, streams.Backlog(l), most)
+	page := make([]dispatch.Delivery, len(read))
+	for i, d := range read {
+		page[i] = delivery(d)
+	}
+	return page, next, end, err
 }
 
 // source lets the read models read the log.

@@ -270,12 +270,20 @@ func (h *house) openDispatch(context.Context) error {
 		policy.Patience = cloudapi.CallTimeout + 5*time.Second
 	}
 	d := dispatch.New(dispatch.Config{
-		Breaker: h.registry, Clock: h.clock, Facts: h.broker.Reader(), Gate: h.directory, Graveyard: h.broker.Dead(), Log: h.broker.Events(),
+		Backlogs: backlogs{h.broker}, Breaker: h.registry, Clock: h.clock, Facts: h.broker.Reader(), Gate: h.directory, Graveyard: h.broker.Dead(), Log: h.broker.Events(),
 		Logger: h.log, Meter: h.meter, Policy: policy, HoldEvery: streams.HoldEvery,
 		Provider: &dispatch.Providers{Inbox: h.inbox, Logger: h.log, Meta: meta},
-		Rates:    h.directory, Settings: h.directory, Tokens: h.registry, Work: work{h.broker},
+		Rates:    h.directory, Schedule: schedule{h.broker}, Settings: h.directory, Tokens: h.registry, Work: work{h.broker},
 	})
 	h.services.start("dispatch", d.Run)
+	h.meter.gauge("sendlog_backlogs", "Numbers with more waiting than this process keeps in memory.", nil, func() float64 {
+		numbers, _ := d.Backlogged()
+		return float64(numbers)
+	})
+	h.meter.gauge("sendlog_backlog_age_seconds", "Age of the oldest request this process read last from a backlog.", nil, func() float64 {
+		_, age := d.Backlogged()
+		return age.Seconds()
+	})
 	h.services.start("prober", prober.Run)
 	for what, count := range map[string]func(dispatch.Waiting) int{
 		"number": func(w dispatch.Waiting) int { return w.Number },

@@ -98,7 +98,7 @@ type OutcomeUnknown struct {
 // SendDeadLettered says that the message will not be tried again by itself.
 type SendDeadLettered struct {
 	Attempts int    `json:"attempts"`
-	Reason   string `json:"reason"` // "refused", "attempts_exhausted", "outcome_unknown", "undeliverable", "request_archived"
+	Reason   string `json:"reason"` // "refused", "attempts_exhausted", "outcome_unknown", "undeliverable", "poison", "request_archived"
 	Code     int    `json:"code,omitempty"`
 	Detail   string `json:"detail,omitempty"` // words for the tenant
 }

@@ -1,0 +1,396 @@
+package dispatch
+
+import (
+	"errors"
+	"time"
+
+	"github.com/sendlog/sendlog/domain"
+)
+
+// advanceEvery is how often it is recorded how far a backlog is worked off;
+// after a kill that much is looked at once more.
+const advanceEvery = 2 * time.Second
+
+// line is what a lane knows of one number: how many of its jobs are in memory,
+// and its backlog, if it has more than memory should hold.
+//
+// While a backlog is recorded the lane acknowledges what it hands out of the
+// number without working it, and reads it from the log when there is room.
+// These hold whenever nobody has the lane's lock:
+//
+//  1. What is acknowledged and not done is at or after stored.From, which is
+//     durable. So whoever has the lane next finds it. (record makes it so:
+//     nothing is acknowledged before its backlog is recorded; advance keeps it,
+//     by not going past the oldest job or the cursor.)
+//  2. What was acknowledged before it was read is at or after cursor, and not
+//     after newest. So the reading finds it before the backlog is closed.
+//     (place makes it so, read keeps it: it moves the cursor only past what it
+//     has turned into jobs.)
+//  3. What is at or after stored.From and before cursor is a job, or done. So
+//     it is acknowledged when it is handed out once more. (read makes it so:
+//     nothing else moves the cursor.)
+//  4. Jobs of the number come into being in the order of the log, those whose
+//     own copy of the schedule is due aside. So the chains are in order. (place
+//     makes no job of what is behind something unread.)
+type line struct {
+	tenant domain.TenantID
+	number domain.NumberID
+	jobs   int // in memory, done ones not counted
+	owed   int // of these, those read from the backlog
+
+	stored Backlog         // as it is recorded; without a version there is none
+	cursor domain.Position // where reading goes on
+	newest domain.Position // of what was acknowledged unread
+	unsure bool            // a former owner may have acknowledged more, up to the end of the log
+	// overflow waits, unacknowledged, for the backlog to be recorded.
+	overflow map[domain.Position]Delivery
+
+	age     time.Time // of the request that was read last
+	reading bool      // at most one reading and
+	writing bool      // one writing is under way
+	closing bool      // and that is the last one
+	hungry  bool      // it waits for room to read on
+}
+
+// open reports whether the backlog may take what is handed out.
+func (n *line) open() bool { return n.stored.Version != 0 && !n.closing }
+
+// behind reports whether something was acknowledged and not yet read.
+func (n *line) behind() bool { return n.unsure || n.newest >= n.cursor }
+
+// line returns what is known of a number. The caller holds the lock, here and
+// below.
+func (l *lane) line(k domain.Key) *line {
+	n := l.lines[k.Number]
+	if n == nil {
+		n = &line{tenant: k.Tenant, number: k.Number, overflow: map[domain.Position]Delivery{}}
+		l.lines[k.Number] = n
+	}
+	return n
+}
+
+// room is how many more jobs a number may have.
+func (l *lane) room(n *line) int {
+	free := l.d.laneJobs - len(l.held) - l.coming
+	if n.jobs >= free {
+		return 0
+	}
+	return min(l.d.numberJobs-n.jobs, (free-n.jobs+1)/2)
+}
+
+// place finds the place of a delivery: a job, or the backlog.
+func (l *lane) place(v Delivery) {
+	if j, ok := l.held[handleOf(v)]; ok { // handed out again: the newest handle counts
+		j.renew(v)
+		return
+	}
+	at, n := v.Event.Position, l.line(v.Event.Key)
+	switch {
+	case v.Due: // it has its own consumer, which hands out no more than memory holds
+		l.admit(n, v, false)
+	case n.open() && at < n.stored.From: // what came too early to be read then, and comes again
+		l.admit(n, v, false)
+	case n.open() && at < n.cursor: // (3)
+		l.finish(v)
+	case n.open() && (n.behind() || l.room(n) == 0): // (2)
+		n.newest = max(n.newest, at)
+		l.finish(v)
+		l.tend(n)
+	case len(n.overflow) > 0 || l.room(n) == 0: // (4)
+		n.overflow[at] = v
+		l.tend(n)
+	default:
+		l.admit(n, v, false)
+	}
+}
+
+// tend does what is next about a number's backlog.
+func (l *lane) tend(n *line) {
+	switch {
+	case l.stop.Err() != nil || !l.ready:
+	case n.open() && n.behind():
+		l.readOn(n)
+	case n.writing:
+	case n.open() && n.owed == 0 && !n.reading:
+		n.writing, n.closing = true, true
+		l.spawn(func(look int) { l.close(n, look) })
+	case !n.open() && len(n.overflow) > 0:
+		n.writing = true
+		l.spawn(func(look int) { l.record(n, look) })
+	case !n.open() && n.jobs == 0:
+		delete(l.lines, n.number)
+	}
+}
+
+// spawn runs f beside the lane; look tells it later whether what it began with
+// still counts.
+func (l *lane) spawn(f func(look int)) {
+	look := l.looks
+	l.working.Go(func() { f(look) })
+}
+
+// readOn reads more of a backlog when half of the number's jobs are done; when
+// the lane has no room for them, as soon as it has.
+func (l *lane) readOn(n *line) {
+	most := l.room(n)
+	switch {
+	case n.reading || n.hungry || most < n.jobs:
+		return
+	case most == 0:
+		n.hungry = true
+		l.hungry = append(l.hungry, n)
+		return
+	}
+	n.reading = true
+	l.coming += most
+	from := n.stored
+	from.From = n.cursor
+	l.spawn(func(look int) { l.read(n, look, from, most) })
+}
+
+// feed gives the room of a job that is done to those who wait for it.
+func (l *lane) feed() {
+	if len(l.hungry) == 0 {
+		return
+	}
+	n := l.hungry[0]
+	l.hungry = l.hungry[1:]
+	n.hungry = false
+	l.tend(n)
+}
+
+// ask repeats a question to the log until it is answered, or no longer of
+// interest. What is not the log's absence is retried as well, and told: a
+// number whose backlog cannot be read must not be passed over.
+func (l *lane) ask(n *line, question func() error) (ok bool) {
+	for {
+		err := question()
+		if err == nil || errors.Is(err, domain.ErrConflict) {
+			if err != nil {
+				l.d.Meter.Add(domain.FenceLost, 1)
+				l.doubt()
+			}
+			return err == nil
+		}
+		pause := logRetry
+		if domain.KindOf(err) != domain.Unavailable && l.stop.Err() == nil {
+			l.d.Logger.Error("dispatch: a backlog cannot be worked", "tenant", n.tenant, "number_id", n.number, "error", err.Error())
+			pause = l.d.HoldEvery
+		}
+		if l.d.Clock.Sleep(l.stop, pause) != nil {
+			return false
+		}
+	}
+}
+
+// record opens a backlog for a number that has more than its share, and
+// acknowledges what waited for that. It begins with the oldest job of the
+// number, so that the next owner of the lane has all of them in one order.
+func (l *lane) record(n *line, look int) {
+	l.mu.Lock()
+	b := Backlog{Tenant: n.tenant, Number: n.number, From: l.oldest()[n]}
+	for at := range n.overflow {
+		if b.From == 0 || at < b.From {
+			b.From = at
+		}
+	}
+	l.mu.Unlock()
+	ok := l.ask(n, func() (err error) {
+		b.Version, err = l.d.Backlogs.OpenBacklog(l.stop, b)
+		return err
+	})
+	l.conclude(n, look, ok, func() {
+		n.stored, n.cursor, n.newest = b, b.From, 0
+		for at, v := range n.overflow {
+			delete(n.overflow, at)
+			if at >= b.From {
+				n.newest = max(n.newest, at)
+				l.finish(v)
+			} else {
+				l.admit(n, v, false)
+			}
+		}
+		l.d.Logger.Info("dispatch: a number has a backlog", "tenant", n.tenant, "number_id", n.number, "position", uint64(b.From))
+	})
+}
+
+// read turns the next part of a backlog into jobs.
+func (l *lane) read(n *line, look int, from Backlog, most int) {
+	var (
+		page []Delivery
+		next domain.Position
+		end  bool
+	)
+	ok := l.ask(n, func() (err error) {
+		page, next, end, err = l.d.Backlogs.ReadBacklog(l.stop, from, most)
+		return err
+	})
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if look != l.looks {
+		return
+	}
+	n.reading = false
+	l.coming -= most
+	if !ok {
+		return
+	}
+	for _, v := range page {
+		if _, held := l.held[handleOf(v)]; !held {
+			l.admit(n, v, true)
+		}
+		n.age = v.Event.At
+	}
+	n.cursor = next
+	if end { // whatever a former owner acknowledged was recorded before
+		n.unsure = false
+	}
+	l.tend(n)
+	l.feed()
+}
+
+// close forgets a backlog of which nothing is left: all that was acknowledged
+// was read, and all that was read is done (1, 2). What is handed out meanwhile
+// is not acknowledged.
+func (l *lane) close(n *line, look int) {
+	b := n.stored // nobody writes it while it is being closed
+	ok := l.ask(n, func() error { return l.d.Backlogs.CloseBacklog(l.stop, b) })
+	l.conclude(n, look, ok, func() {
+		n.stored, n.cursor, n.newest = Backlog{}, 0, 0
+		l.d.Logger.Info("dispatch: a number has no backlog any more", "tenant", n.tenant, "number_id", n.number)
+	})
+}
+
+// conclude ends a writing.
+func (l *lane) conclude(n *line, look int, ok bool, then func()) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if look != l.looks {
+		return
+	}
+	n.writing, n.closing = false, false
+	if ok {
+		then()
+		l.tend(n)
+	}
+}
+
+// advanceAll records how far the backlogs are worked off.
+func (l *lane) advanceAll() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	oldest := l.oldest()
+	for _, n := range l.lines {
+		b := n.stored
+		if b.From = n.cursor; oldest[n] != 0 {
+			b.From = min(b.From, oldest[n])
+		}
+		if !n.open() || n.writing || b.From <= n.stored.From {
+			continue
+		}
+		n.writing = true
+		l.spawn(func(look int) { l.advance(n, look, b) })
+	}
+}
+
+func (l *lane) advance(n *line, look int, b Backlog) {
+	ok := l.ask(n, func() (err error) {
+		v, err := l.d.Backlogs.AdvanceBacklog(l.stop, b)
+		if err == nil {
+			b.Version = v
+		}
+		return err
+	})
+	l.conclude(n, look, ok, func() { n.stored = b })
+}
+
+// oldest returns the position of each number's oldest job.
+func (l *lane) oldest() map[*line]domain.Position {
+	out := map[*line]domain.Position{}
+	for at, j := range l.held {
+		if !at.due && (out[j.line] == 0 || at.at < out[j.line]) {
+			out[j.line] = at.at
+		}
+	}
+	return out
+}
+
+// look finds the backlogs of the lane, which are this owner's from then on.
+// Until they are known nothing is taken: it may be behind one of them.
+func (l *lane) look() {
+	var stored []Backlog
+	for {
+		var err error
+		if stored, err = l.d.Backlogs.Backlogs(l.stop, l.number); err == nil {
+			break
+		}
+		l.d.Logger.Warn("dispatch: backlogs cannot be looked up", "lane", l.number, "error", err.Error())
+		if l.d.Clock.Sleep(l.stop, logRetry) != nil {
+			return
+		}
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.looks++
+	l.ready, l.hungry, l.coming = true, nil, 0
+	var waiting []Delivery
+	for _, n := range l.lines {
+		for at, v := range n.overflow {
+			waiting = append(waiting, v)
+			delete(n.overflow, at)
+		}
+		n.stored, n.cursor, n.newest, n.unsure = Backlog{}, 0, 0, false
+		n.reading, n.writing, n.closing, n.hungry = false, false, false, false
+	}
+	for _, b := range stored {
+		n := l.line(domain.Key{Tenant: b.Tenant, Number: b.Number})
+		n.stored, n.cursor, n.unsure = b, b.From, true
+	}
+	waiting = append(waiting, l.parked...)
+	l.parked = nil
+	for _, v := range waiting {
+		l.place(v)
+	}
+	for _, n := range l.lines {
+		l.tend(n)
+	}
+}
+
+// doubt looks the backlogs up again: another process wrote one of them. Either
+// the lane is about to be taken from this one, or it was another's for longer
+// than that one knows.
+func (l *lane) doubt() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if !l.ready {
+		return
+	}
+	l.ready = false
+	l.looks++
+	l.working.Go(func() {
+		if l.d.Clock.Sleep(l.stop, logRetry) == nil { // two who take it from each other do so slowly
+			l.look()
+		}
+	})
+}
+
+// Backlogged returns how many numbers of this process have a backlog, and how
+// old the oldest request is that was read from one last.
+func (d *Dispatcher) Backlogged() (numbers int, age time.Duration) {
+	now := d.Clock.Now()
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for l := range d.lanes {
+		l.mu.Lock()
+		for _, n := range l.lines {
+			if n.stored.Version == 0 {
+				continue
+			}
+			if numbers++; !n.age.IsZero() {
+				age = max(age, now.Sub(n.age))
+			}
+		}
+		l.mu.Unlock()
+	}
+	return numbers, age
+}

@@ -1,0 +1,190 @@
+package dispatch
+
+import (
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/sendlog/sendlog/dispatch/cloudapi"
+	"github.com/sendlog/sendlog/domain"
+	"github.com/sendlog/sendlog/domain/logtest"
+	"github.com/sendlog/sendlog/domain/message"
+)
+
+// small gives a world lanes of few jobs, so that backlogs are soon needed.
+func (w *world) small(d *Dispatcher) *Dispatcher {
+	d.laneJobs, d.numberJobs, d.advanceEvery = 12, 6, time.Millisecond
+	w.work.pending = 16
+	return d
+}
+
+// inLane returns numbers of one lane.
+func inLane(lane, count int) (out []domain.NumberID) {
+	for i := 0; len(out) < count; i++ {
+		if n := domain.NumberID(fmt.Sprint(1000 + i)); domain.Lane(n) == lane {
+			out = append(out, n)
+		}
+	}
+	return out
+}
+
+// requestFrom records a wish to send from a number, which a tenant of its own
+// has.
+func (w *world) requestFrom(n domain.NumberID, to, text string, o message.Options) domain.Key {
+	w.t.Helper()
+	k := message.OutgoingKey("ten_"+domain.TenantID(n), n, domain.OutgoingID("ten", ""))
+	e, err := domain.NewEvent(k, time.Now(), "test", &message.SendRequested{Type: "text", Options: o,
+		SendWords: message.SendWords{To: to, Content: []byte(`{"type":"text","text":{"body":"` + text + `"}}`)}})
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	if _, err := w.log.Append(w.t.Context(), e, domain.First()); err != nil {
+		w.t.Fatal(err)
+	}
+	return k
+}
+
+// awaitNoBacklog returns when every backlog is closed.
+func (w *world) awaitNoBacklog() {
+	w.t.Helper()
+	patience := time.After(30 * time.Second)
+	for open, _ := w.backlogs.count(); open > 0; open, _ = w.backlogs.count() {
+		select {
+		case <-w.backlogs.closed:
+		case <-patience:
+			w.t.Fatalf("%d backlogs stay open", open)
+		}
+	}
+}
+
+// crash is a log that a process loses from one moment on: what it wanted to
+// record then is not recorded.
+type crash struct {
+	*logtest.Memory
+
+	mu   sync.Mutex
+	gone bool
+}
+
+func (c *crash) Append(ctx context.Context, e domain.Event, x domain.Expect) (domain.Position, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.gone {
+		return 0, domain.Errorf(domain.Unavailable, nil, "the process is dead")
+	}
+	return c.Memory.Append(ctx, e, x)
+}
+
+func (c *crash) kill() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.gone = true
+}
+
+// watched says after the fact how a lane behaved.
+type watched struct {
+	w *world
+
+	mu    sync.Mutex
+	calls map[string]int                // per message and attempt
+	order map[string][]domain.MessageID // per number and recipient: the messages in the order of their calls
+	most  int                           // jobs a lane had at once
+	d     *Dispatcher
+}
+
+func (s *watched) send(c cloudapi.Call) cloudapi.Outcome {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.calls[fmt.Sprint(c.Message, " ", c.Attempt)]++
+	to := string(c.Number) + " " + c.To
+	if seen := s.order[to]; len(seen) == 0 || seen[len(seen)-1] != c.Message {
+		s.order[to] = append(seen, c.Message)
+	}
+	s.d.mu.Lock()
+	for l := range s.d.lanes {
+		l.mu.Lock()
+		s.most = max(s.most, len(l.held)+l.coming)
+		l.mu.Unlock()
+	}
+	s.d.mu.Unlock()
+	if (len(s.calls)+c.Attempt)%5 == 0 {
+		return refusedFor(true)
+	}
+	return accepted(c)
+}
+
+// Whatever comes when, and whenever the process dies: no request of a number
+// with a backlog is lost or called twice under one attempt number, none
+// overtakes another to the same person, no lane has more jobs than it may, and
+// in the end there is no backlog any more.
+func TestBacklogKeepsEverything(t *testing.T) {
+	t.Parallel()
+	seed := rand.Uint64()
+	for run := range uint64(6) {
+		t.Run(fmt.Sprint("seed ", seed+run), func(t *testing.T) {
+			t.Parallel()
+			keepsEverything(t, rand.New(rand.NewPCG(seed+run, 1)), int(run)%3 == 0)
+		})
+	}
+}
+
+func keepsEverything(t *testing.T, rng *rand.Rand, calm bool) {
+	w := newWorld(t)
+	numbers := inLane(3, 4)
+	s := &watched{w: w, calls: map[string]int{}, order: map[string][]domain.MessageID{}}
+	w.provider.answer(s.send)
+	start := func() (kill func()) {
+		d := w.small(w.dispatcher())
+		log := &crash{Memory: w.log}
+		d.Config.Log, d.Policy.MaxAttempts, d.Policy.Drain = log, 1000, 0
+		d.Policy.UnknownWait = time.Millisecond
+		s.mu.Lock()
+		s.d = d
+		s.mu.Unlock()
+		stop := w.run(d)
+		return func() { log.kill(); stop() }
+	}
+	kill := start()
+	want := map[string][]domain.MessageID{}
+	var keys []domain.Key
+	for i := range 400 {
+		n := numbers[min(rng.IntN(6), 3)] // the last one is busiest
+		to := fmt.Sprintf("+1415555%04d", rng.IntN(8))
+		k := w.requestFrom(n, to, fmt.Sprint(i), message.Options{})
+		keys = append(keys, k)
+		want[string(n)+" "+to] = append(want[string(n)+" "+to], domain.MessageID(k.ID))
+		switch rng.IntN(100) {
+		case 0, 1:
+			if !calm {
+				kill()
+				kill = start()
+			}
+		case 2, 3, 4: // let it catch up
+			w.await(k, message.TypeSendAccepted)
+		}
+	}
+	for _, k := range keys {
+		w.await(k, message.TypeSendAccepted)
+	}
+	w.awaitNoBacklog()
+	kill()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for call, times := range s.calls {
+		if times > 1 {
+			t.Errorf("%s was called %d times", call, times)
+		}
+	}
+	for to, ids := range want {
+		if !slices.Equal(s.order[to], ids) {
+			t.Errorf("%s: called %v, accepted %v", to, s.order[to], ids)
+		}
+	}
+	if _, opened := w.backlogs.count(); opened == 0 || s.most > 12 {
+		t.Errorf("%d backlogs were opened, and a lane had up to %d jobs; want some, and at most 12", opened, s.most)
+	}
+}

@@ -1,0 +1,336 @@
+package dispatch
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"time"
+
+	"github.com/sendlog/sendlog/domain"
+	"github.com/sendlog/sendlog/domain/message"
+)
+
+// Limits of a lane. (A test that wants to see them reached has smaller ones.)
+const (
+	// laneJobs bounds the jobs a lane has in memory. It is less than what the
+	// lane's consumer hands out unacknowledged (2,000), so that there is always
+	// room for the first messages of a number while its backlog is recorded.
+	laneJobs = 1800
+	// numberJobs bounds those of one number, which has no more than are still
+	// free either: a tenant who has much to send leaves room for others, and so
+	// do several of them. At 1,000 a second it covers calls of half a second.
+	numberJobs = 500
+	// soon is how far ahead a message may be to wait in memory for its time;
+	// those further ahead wait in the schedule.
+	soon = time.Minute
+)
+
+// lane is one tenure of a lane of the log in this process: it begins with what
+// the log has, and leaves nothing behind that the log does not have.
+type lane struct {
+	d       *Dispatcher
+	number  int
+	stop    context.Context // take no more, wait no longer
+	calls   context.Context // running calls and their outcomes
+	working sync.WaitGroup  // whatever runs on its behalf
+
+	mu     sync.Mutex
+	held   map[handle]*job   // everything taken and not done
+	chains map[string][]*job // per number and recipient, in order; the first is being worked
+	lines  map[domain.NumberID]*line
+	hungry []*line    // that would read on, had the lane room
+	coming int        // jobs that are being read
+	parked []Delivery // came while the backlogs were looked up
+	looks  int        // how often they were; what was begun before says nothing any more
+	ready  bool       // they are known
+}
+
+// handle tells jobs apart: a request and its copy from the schedule are two.
+type handle struct {
+	at  domain.Position
+	due bool
+}
+
+func handleOf(v Delivery) handle { return handle{v.Event.Position, v.Due} }
+
+// job is one event to act on: a request, or a redrive.
+type job struct {
+	event  domain.Event
+	key    domain.Key
+	handle handle
+	line   *line
+	chain  string
+	// owed says that it was read from the backlog: the lane's consumer may have
+	// forgotten it, and only the backlog remembers it.
+	owed   bool
+	sendAt time.Time
+	bad    error // why it cannot be read
+
+	mu       sync.Mutex
+	delivery Delivery // the newest one of this event
+}
+
+func (j *job) latest() Delivery {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return j.delivery
+}
+
+func (j *job) renew(v Delivery) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	j.delivery = v
+}
+
+// begin begins a tenure. What the lane is to work is handed to take; end
+// returns when the tenure is over and nothing of it runs any more.
+func (d *Dispatcher) begin(number int, tenure, calls context.Context) *lane {
+	l := &lane{d: d, number: number, stop: tenure, calls: calls,
+		held: map[handle]*job{}, chains: map[string][]*job{}, lines: map[domain.NumberID]*line{}}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.lanes[l] = true
+	l.working.Go(l.look)
+	l.working.Go(l.every(d.HoldEvery, l.holdAll))
+	l.working.Go(l.every(d.advanceEvery, l.advanceAll))
+	return l
+}
+
+func (l *lane) end() {
+	l.working.Wait()
+	l.d.mu.Lock()
+	defer l.d.mu.Unlock()
+	delete(l.d.lanes, l)
+}
+
+// every repeats f until the tenure ends.
+func (l *lane) every(d time.Duration, f func()) func() {
+	return func() {
+		for l.d.Clock.Sleep(l.stop, d) == nil {
+			f()
+		}
+	}
+}
+
+// holdAll tells the log that held work goes on.
+func (l *lane) holdAll() {
+	l.mu.Lock()
+	held := make([]*job, 0, len(l.held))
+	for _, j := range l.held {
+		held = append(held, j)
+	}
+	l.mu.Unlock()
+	for _, j := range held {
+		_ = j.latest().Hold() // when it fails the event comes again, and take knows it
+	}
+}
+
+// take accepts one delivery; it does not block.
+func (l *lane) take(v Delivery) {
+	switch {
+	case v.Err == nil:
+	case domain.KindOf(v.Err) == domain.Unavailable: // not now: it comes again after the ack wait
+		return
+	default:
+		l.working.Go(func() { l.reject(v, v.Err) })
+		return
+	}
+	switch v.Event.Type {
+	case message.TypeSendRequested, message.TypeSendRedriven:
+	case message.TypeSendCancelled:
+		l.working.Go(func() { l.forget(v) })
+		return
+	default: // outcomes of this very lane: nothing to act on
+		l.finish(v)
+		return
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if !l.ready {
+		l.parked = append(l.parked, v)
+		return
+	}
+	l.place(v)
+}
+
+// admit makes a delivery a job of its number. The caller holds the lock.
+func (l *lane) admit(n *line, v Delivery, owed bool) {
+	j := &job{event: v.Event, key: v.Event.Key, line: n, owed: owed, bad: v.Err, handle: handleOf(v), delivery: v}
+	j.chain, j.sendAt = readUp(v.Event)
+	l.held[j.handle] = j
+	n.jobs++
+	if owed {
+		n.owed++
+	}
+	ahead := j.sendAt.Sub(l.d.Clock.Now())
+	if ahead <= 0 {
+		l.join(j)
+		return
+	}
+	// It has no place among its neighbours before its time has come.
+	l.working.Go(func() {
+		if ahead > soon && !v.Due {
+			l.postpone(j)
+			return
+		}
+		if l.d.Clock.Sleep(l.stop, ahead) == nil {
+			l.mu.Lock()
+			defer l.mu.Unlock()
+			l.join(j)
+		}
+	})
+}
+
+// readUp names the chain of an event, and when it may be sent: messages of one
+// number to one person are worked in order. A redrive comes long after its
+// neighbours and has no place among them.
+func readUp(e domain.Event) (chain string, sendAt time.Time) {
+	chain = e.Type + " " + e.Key.ID
+	defer func() { _ = recover() }() // whatever it holds: working it tells
+	var r message.SendRequested
+	if e.Type == message.TypeSendRequested && e.Decode(&r) == nil {
+		return string(e.Key.Number) + " " + r.Line(e.Key.ID), r.SendAt
+	}
+	return chain, time.Time{}
+}
+
+// postpone hands a request to the schedule, which hands it out again.
+func (l *lane) postpone(j *job) {
+	for l.stop.Err() == nil {
+		err := l.schedule(j)
+		if err == nil {
+			l.finish(j.latest())
+			l.done(j)
+			return
+		}
+		l.d.Logger.Warn("dispatch: message not scheduled", "tenant", j.key.Tenant, "message_id", j.key.ID, "error", err.Error())
+		_ = l.d.Clock.Sleep(l.stop, logRetry) // either way the loop knows
+	}
+}
+
+// schedule hands a request to the schedule, unless it has ended already: who
+// took it back meanwhile may have looked for a copy before there was one.
+func (l *lane) schedule(j *job) error {
+	if err := l.d.Schedule.Schedule(l.stop, j.latest(), j.sendAt); err != nil {
+		return err
+	}
+	p := &pursuit{d: l.d, job: j, key: j.key, stop: l.stop, calls: l.calls}
+	if err := p.load(l.stop); err != nil || p.next().Do != message.Nothing {
+		return err
+	}
+	return l.d.Schedule.Unschedule(l.stop, j.key)
+}
+
+// forget takes a cancelled message out of the schedule. When that does not
+// succeed its end comes again after the ack wait.
+func (l *lane) forget(v Delivery) {
+	if err := l.d.Schedule.Unschedule(l.stop, v.Event.Key); err == nil {
+		l.finish(v)
+	}
+}
+
+// join puts a job at the end of its chain. The caller holds the lock.
+func (l *lane) join(j *job) {
+	l.chains[j.chain] = append(l.chains[j.chain], j)
+	if len(l.chains[j.chain]) == 1 && l.stop.Err() == nil {
+		l.working.Go(func() { l.work(j) })
+	}
+}
+
+// work works a chain from its first job until it is empty.
+func (l *lane) work(j *job) {
+	for j != nil && l.stop.Err() == nil {
+		if l.act(j) {
+			l.done(j)
+		}
+		j = l.next(j)
+	}
+}
+
+// act brings one job to its end, and reports whether it is done. One that is
+// not is worked again: by the next owner of the lane, or when it is handed out
+// again.
+func (l *lane) act(j *job) bool {
+	err := j.bad
+	if err == nil {
+		if err = l.d.pursue(l.stop, l.calls, j); err == nil {
+			l.finish(j.latest())
+			return true
+		}
+		if l.stop.Err() != nil {
+			return false
+		}
+		l.d.Logger.Error("dispatch: message cannot be worked", "tenant", j.key.Tenant, "message_id", j.key.ID,
+			"position", uint64(j.event.Position), "error_kind", string(domain.KindOf(err)), "error", err.Error())
+		if err = l.d.abandon(l.stop, l.calls, j, err); err == nil {
+			l.finish(j.latest())
+			return true
+		}
+	}
+	for l.stop.Err() == nil { // not even that: keep it out of the lane's way
+		if l.reject(j.latest(), err) || !j.owed {
+			return true
+		}
+		_ = l.d.Clock.Sleep(l.stop, logRetry) // nobody hands it out again: it is tried until the tenure ends
+	}
+	return false
+}
+
+// next returns the job after one in its chain.
+func (l *lane) next(done *job) *job {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	rest := l.chains[done.chain][1:]
+	if len(rest) == 0 {
+		delete(l.chains, done.chain)
+		return nil
+	}
+	l.chains[done.chain] = rest
+	return rest[0]
+}
+
+// done forgets a job, which makes room.
+func (l *lane) done(j *job) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	delete(l.held, j.handle)
+	j.line.jobs--
+	if j.owed {
+		j.line.owed--
+	}
+	l.tend(j.line)
+	l.feed()
+}
+
+func (l *lane) finish(v Delivery) {
+	if err := v.Done(); err != nil {
+		l.d.Logger.Debug("dispatch: acknowledgement lost", "position", uint64(v.Event.Position), "error", err.Error())
+	}
+}
+
+// reject dead-letters what cannot be read, so that its tenant sees it and the
+// lane goes on without it. When the log does not take that it returns false;
+// it comes again after the ack wait.
+func (l *lane) reject(v Delivery, cause error) bool {
+	const reason = "unreadable"
+	l.d.Logger.Error("dispatch: event cannot be read", "tenant", v.Event.Key.Tenant, "message_id", v.Event.Key.ID,
+		"position", uint64(v.Event.Position), "error", cause.Error())
+	ctx, cancel := context.WithTimeout(l.calls, domain.AppendTimeout)
+	defer cancel()
+	if err := l.d.Graveyard.Bury(ctx, v.Event.Key, v.Event.Key.ID+"-"+reason, v.Raw, reason); err != nil {
+		return false
+	}
+	e, err := domain.NewEvent(v.Event.Key, l.d.Clock.Now(), actor, &message.SendDeadLettered{Reason: reason})
+	if err != nil {
+		return false
+	}
+	// A conflict says that the message went on after this event.
+	if _, err := l.d.Log.Append(ctx, e, domain.After(v.Event.Position)); err != nil && !errors.Is(err, domain.ErrConflict) {
+		return false
+	}
+	l.d.Meter.Add(domain.DeadLettered, 1, reason)
+	if err := v.Reject(reason); err != nil {
+		l.d.Logger.Debug("dispatch: rejection lost", "position", uint64(v.Event.Position), "error", err.Error())
+	}
+	return true
+}
