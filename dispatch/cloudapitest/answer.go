@@ -41,7 +41,8 @@ type refusal struct {
 	} `json:"body"`
 }
 
-// loadRefusals returns the fixture of each code; of several, the first by name.
+// loadRefusals returns the fixture of each code, of several the first by name,
+// and those that have a subcode by that as well.
 func loadRefusals() (map[int]refusal, error) {
 	files, err := fixtures.ReadDir("errors")
 	if err != nil {
@@ -58,11 +59,12 @@ func loadRefusals() (map[int]refusal, error) {
 		if err := json.Unmarshal(raw, &r); err != nil {
 			return nil, fmt.Errorf("read %s: %w", f.Name(), err)
 		}
-		if r.Body.Error.Subcode == missingObject {
-			byCode[missingObject] = r
-			continue
+		if r.Body.Error.Subcode != 0 {
+			byCode[r.Body.Error.Subcode] = r
 		}
-		byCode[r.Body.Error.Code] = r
+		if r.Body.Error.Subcode != missingObject {
+			byCode[r.Body.Error.Code] = r
+		}
 	}
 	return byCode, nil
 }
@@ -72,6 +74,7 @@ const (
 	missingObject    = 33 // as subcode of 100: no such number, or no such path
 	invalidParameter = 100
 	invalidToken     = 190
+	revokedToken     = 460 // as subcode of 190
 	unknownError     = 131000
 	missingParameter = 131008
 	invalidValue     = 131009

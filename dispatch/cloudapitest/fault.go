@@ -45,7 +45,7 @@ const (
 // Fault is what goes wrong with one call. The zero value is nothing.
 type Fault struct {
 	Answer     Answer
-	Code       int           // of Refuse: error.code, answered with the fixture of that code where there is one
+	Code       int           // of Refuse: error.code, answered with the fixture of that code where there is one; a fixture's subcode (33, 460) means that one
 	HTTPStatus int           // of Refuse: another HTTP status than the fixture's, as gateways do; 0 = the fixture's
 	RetryAfter time.Duration // of Refuse: a Retry-After header, in whole seconds
 	Delay      time.Duration // before the answer, after the message was accepted or refused

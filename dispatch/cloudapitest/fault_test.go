@@ -2,7 +2,10 @@ package cloudapitest_test
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
+	"os"
+	"path/filepath"
 	"reflect"
 	"runtime"
 	"strings"
@@ -76,6 +79,65 @@ func TestFaults(t *testing.T) {
 				if f := a.items(t)[0].Fact.(*message.StatusReceived); f.Code != test.fault.FailWith || f.Reason == "" {
 					t.Errorf("failed with %d %q", f.Code, f.Reason)
 				}
+			}
+		})
+	}
+}
+
+// Every error of the reference is answered as it stands there, but for the
+// trace, and stands in the ledger under its code.
+func TestErrorsAreTheSamples(t *testing.T) {
+	t.Parallel()
+	files, err := filepath.Glob("errors/*.json")
+	if err != nil || len(files) < 30 {
+		t.Fatalf("%d samples, %v", len(files), err)
+	}
+	for _, file := range files {
+		t.Run(filepath.Base(file), func(t *testing.T) {
+			t.Parallel()
+			raw, err := os.ReadFile(file)
+			if err != nil {
+				t.Fatal(err)
+			}
+			type errorBody = map[string]map[string]any
+			var want struct {
+				Status  int `json:"http_status"`
+				Headers map[string]string
+				Body    errorBody
+			}
+			if err := json.Unmarshal(raw, &want); err != nil {
+				t.Fatal(err)
+			}
+			code := int(want.Body["error"]["code"].(float64))
+			ask := code
+			if subcode, ok := want.Body["error"]["error_subcode"].(float64); ok {
+				ask = int(subcode)
+			}
+			s := start(t, nil, nil)
+			s.Script(func(cloudapitest.Call) cloudapitest.Fault {
+				return cloudapitest.Fault{Answer: cloudapitest.Refuse, Code: ask}
+			})
+			status, header, answer := post(t, s.URL()+messages, "Bearer "+token, fixture(t, "send-requests/text.json"))
+			var got errorBody
+			if err := json.Unmarshal(answer, &got); err != nil {
+				t.Fatal(err)
+			}
+			for _, e := range []errorBody{got, want.Body} {
+				if e["error"]["fbtrace_id"] == "" {
+					t.Error("no trace")
+				}
+				delete(e["error"], "fbtrace_id")
+			}
+			if status != want.Status || !reflect.DeepEqual(got, want.Body) {
+				t.Errorf("%d %v, want %d %v", status, got, want.Status, want.Body)
+			}
+			for name, value := range want.Headers {
+				if have := header.Get(name); have == "" || !strings.HasPrefix(name, "x-fb-") && have != value {
+					t.Errorf("header %s is %q, want %q", name, have, value)
+				}
+			}
+			if calls := s.Ledger(); len(calls) != 1 || calls[0].Code != code {
+				t.Errorf("the ledger says %+v", calls)
 			}
 		})
 	}

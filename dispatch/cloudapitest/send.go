@@ -37,7 +37,7 @@ func (s *Server) receive(w http.ResponseWriter, r *http.Request, marketing bool)
 	}
 	call := s.take(number, q, body)
 	if wrong != nil {
-		s.refuse(w, r, call, *wrong, Fault{Answer: Refuse, Code: wrong.code})
+		s.refuse(w, r, call, *wrong, Fault{Answer: Refuse})
 		return
 	}
 	fault := s.fault(call)
@@ -85,14 +85,12 @@ func (s *Server) decline(w http.ResponseWriter, r *http.Request, call Call, f Fa
 	case Refuse:
 		s.refuse(w, r, call, problem{code: f.Code}, f)
 	case ServerError:
-		f.Code = unknownError
 		s.refuse(w, r, call, problem{code: unknownError}, f)
 	case RevokeToken:
-		f.Code = invalidToken
 		s.Revoke(tokenOf(r))
-		s.refuse(w, r, call, problem{code: invalidToken}, f)
+		s.refuse(w, r, call, problem{code: revokedToken}, f)
 	default:
-		s.record(call, "", f)
+		s.record(call, "", 0, f)
 		s.answer(w, r, f, nil)
 	}
 }
@@ -106,7 +104,7 @@ func (s *Server) accept(w http.ResponseWriter, r *http.Request, call Call, q req
 	if code == 0 {
 		wamid := outgoingWamid(call.To, s.fresh())
 		told := s.statuses(call, q, wamid, now, f)
-		if s.hooks.put(told, func() { s.record(call, wamid, f) }) {
+		if s.hooks.put(told, func() { s.record(call, wamid, 0, f) }) {
 			if f.First {
 				await(r.Context(), told)
 			}
@@ -115,7 +113,7 @@ func (s *Server) accept(w http.ResponseWriter, r *http.Request, call Call, q req
 		}
 		code = throughputCode
 	}
-	s.refuse(w, r, call, problem{code: code}, Fault{Answer: Refuse, Code: code})
+	s.refuse(w, r, call, problem{code: code}, Fault{Answer: Refuse})
 }
 
 // await returns when the statuses have been told, or the caller has left.
@@ -128,13 +126,12 @@ func await(ctx context.Context, told []*delivery) {
 	}
 }
 
-func (s *Server) record(call Call, wamid string, f Fault) {
+// record writes a call into the ledger: accepted with a wamid, refused with a
+// code, or lost with neither.
+func (s *Server) record(call Call, wamid string, code int, f Fault) {
 	e := Entry{
 		At: s.cfg.Clock.Now().UTC(), Number: call.Number, To: call.To, Type: call.Type, Tenant: call.Tenant,
-		Message: call.Message, Attempt: call.Attempt, Opaque: call.Opaque, Accepted: wamid != "", Wamid: wamid, Answer: f.Answer,
-	}
-	if !e.Accepted {
-		e.Code = f.Code
+		Message: call.Message, Attempt: call.Attempt, Opaque: call.Opaque, Accepted: wamid != "", Wamid: wamid, Code: code, Answer: f.Answer,
 	}
 	s.ledger.add(e)
 	if s.cfg.Log.Enabled(context.Background(), slog.LevelDebug) {
@@ -144,7 +141,7 @@ func (s *Server) record(call Call, wamid string, f Fault) {
 }
 
 func (s *Server) refuse(w http.ResponseWriter, r *http.Request, call Call, p problem, f Fault) {
-	s.record(call, "", f)
+	s.record(call, "", s.refusal(p).Body.Error.Code, f)
 	_ = s.cfg.Clock.Sleep(r.Context(), f.Delay) // the caller may leave; nobody is told then
 	s.writeRefusal(w, r, p, f)
 }

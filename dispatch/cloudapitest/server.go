@@ -307,7 +307,10 @@ func (s *Server) admit(r *http.Request) (domain.NumberID, *problem) {
 	s.mu.Lock()
 	revoked := s.revoked[token]
 	s.mu.Unlock()
-	if token == "" || revoked || !s.cfg.Authorize(token, domain.NumberID(n)) {
+	switch {
+	case revoked:
+		return domain.NumberID(n), &problem{code: revokedToken}
+	case token == "" || !s.cfg.Authorize(token, domain.NumberID(n)):
 		return domain.NumberID(n), &problem{code: invalidToken}
 	}
 	return domain.NumberID(n), nil
