@@ -127,6 +127,9 @@ type Breaker interface {
 // Numbers knows the numbers of tenants. It answers from memory.
 type Numbers interface {
 	Blocked() []tenant.Blocked
+	// Unpaced returns the numbers of which nobody said how fast they may send,
+	// simulated ones left out.
+	Unpaced() map[domain.NumberID]domain.TenantID
 	// InAccount returns a tenant's numbers in an account, simulated ones left
 	// out.
 	InAccount(t domain.TenantID, waba string) []domain.NumberID

@@ -17,6 +17,13 @@ import (
 // enough for Meta's 200 an hour and account (REFERENCE section 8).
 const probeEvery = 3 * time.Minute
 
+// surveys bounds how many numbers of unknown pace are asked about in one round,
+// and surveyAgain is how long after that one that did not answer is left alone.
+const (
+	surveys     = 200
+	surveyAgain = time.Hour
+)
+
 // probesAtOnce bounds the questions of one round that are in flight.
 const probesAtOnce = 8
 
@@ -38,6 +45,8 @@ type Prober struct {
 	// more seldom, at random, that together they ask once in Every.
 	Shares func() int
 	Tokens Tokens
+
+	surveyed map[domain.NumberID]time.Time // numbers that were asked about, and have no pace yet
 }
 
 // Run asks until ctx ends.
@@ -56,8 +65,28 @@ func (p *Prober) Run(ctx context.Context) error {
 		for _, b := range p.Numbers.Blocked() {
 			g.Go(func() error { p.probe(ctx, b); return nil })
 		}
+		for n, t := range p.toSurvey() {
+			g.Go(func() error { _, _ = p.ask(ctx, t, n); return nil }) // no answer, no news
+		}
 		_ = g.Wait() // what one of them met is logged
 	}
+}
+
+// toSurvey picks numbers that were never asked how fast they may send.
+func (p *Prober) toSurvey() map[domain.NumberID]domain.TenantID {
+	unpaced, now := p.Numbers.Unpaced(), p.Clock.Now()
+	picked := map[domain.NumberID]domain.TenantID{}
+	before := p.surveyed
+	p.surveyed = map[domain.NumberID]time.Time{}
+	for n, t := range unpaced {
+		switch at, asked := before[n]; {
+		case asked && now.Sub(at) < surveyAgain:
+			p.surveyed[n] = at
+		case len(picked) < surveys:
+			picked[n], p.surveyed[n] = t, now
+		}
+	}
+	return picked
 }
 
 // probe ends what is over by its time, and what Meta says is gone.

@@ -94,6 +94,41 @@ func TestProbe(t *testing.T) {
 	}
 }
 
+// Each number is asked once how fast it may send, unless it was said; one that
+// does not answer is left alone for an hour.
+func TestSurvey(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	_, j := w.withTenants()
+	r := &tenant.Registry{Directory: j.directory, Journal: j, Clock: domain.SystemClock{}}
+	p := newProber(r, &patient{})
+	if got := p.toSurvey(); len(got) != 2 || got[number] != tenantA || got[numberB] != tenantB {
+		t.Errorf("at first %v", got)
+	}
+	if got := p.toSurvey(); len(got) != 0 {
+		t.Errorf("at once again %v", got)
+	}
+	j.record(t, tenantA, &tenant.NumberPaced{Number: number, PerSecond: tenant.StandardPace, Learnt: true})
+	p.Clock = hence(2 * time.Hour)
+	if got := p.toSurvey(); len(got) != 1 || got[numberB] != tenantB {
+		t.Errorf("after an hour %v", got)
+	}
+	j.record(t, tenantB, &tenant.TokenSealed{Number: numberB, Simulated: true})
+	p.Clock = hence(4 * time.Hour)
+	if got := p.toSurvey(); len(got) != 0 || len(p.surveyed) != 0 {
+		t.Errorf("with nothing to ask %v, %v remembered", got, p.surveyed)
+	}
+}
+
+// hence is a clock that runs ahead.
+type hence time.Duration
+
+func (h hence) Now() time.Time { return time.Now().Add(time.Duration(h)) }
+
+func (h hence) Sleep(ctx context.Context, d time.Duration) error {
+	return domain.SystemClock{}.Sleep(ctx, d)
+}
+
 // The prober asks about blocked numbers until they are mended, and then no
 // more; simulated ones it leaves alone.
 func TestProberRuns(t *testing.T) {

@@ -217,3 +217,39 @@ func TestUnknownIsParkedAsTheTenantWants(t *testing.T) {
 		t.Errorf("calls %v", calls)
 	}
 }
+
+// What one process learns of a dead token stops the number in every process,
+// and so does its repair let it go on.
+func TestBlockInEveryProcess(t *testing.T) {
+	t.Parallel()
+	pretend, env := meta(t, alone(t).with("NATS_URL", externalNATS(t)), 0)
+	a := start(t, env, quick)
+	b := start(t, env.with("DATA_DIR", t.TempDir(), "PORT", "0"), quick)
+	const number = "106540352242922"
+	tenant, _ := a.register("A", number, "EAAdead")
+	eventually(t, "the other process to know the tenant", func() bool { return b.do("GET", "/tenants/"+tenant, "").status == 200 })
+	pretend.Revoke("EAAdead")
+	var ids []string
+	for i := range 10 {
+		ids = append(ids, []*running{a, b}[i%2].send(tenant, fmt.Sprintf("+1415555010%d", i), "x"))
+	}
+	a.awaitNumber(tenant, number, "paused")
+	b.awaitNumber(tenant, number, "paused")
+	b.want(200, "POST", "/tenants/"+tenant+"/numbers/"+number+"/token", `{"accessToken":"EAAnew"}`)
+	a.awaitNumber(tenant, number, "active")
+	for _, id := range ids {
+		a.awaitStatus(tenant, id, message.Read)
+		if n := pretend.Accepted(domain.MessageID(id)); n != 1 {
+			t.Errorf("%s was accepted %d times", id, n)
+		}
+	}
+	blocked := 0
+	for _, e := range a.list("/tenants/" + tenant + "/audit") {
+		if e["type"] == "NumberBlocked" {
+			blocked++
+		}
+	}
+	if blocked != 1 {
+		t.Errorf("blocked %d times", blocked)
+	}
+}

@@ -11,18 +11,31 @@ import (
 )
 
 func tenantsCommand(c *client) *cobra.Command {
-	cmd := &cobra.Command{Use: "tenants", Short: "List the tenants, pause and resume them", Args: cobra.NoArgs,
+	cmd := &cobra.Command{Use: "tenants", Short: "List the tenants and their numbers, pause and resume them", Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			w := tabwriter.NewWriter(cmd.OutOrStdout(), 0, 0, 2, ' ', 0)
-			fmt.Fprintln(w, "ID\tNAME\tPHONE NUMBER ID\tSTATUS\tSINCE")
+			fmt.Fprintln(w, "ID\tNAME\tPHONE NUMBER ID\tSTATUS\tSINCE\tREASON")
 			type row struct {
 				ID, Name, Status string
-				PhoneNumberID    string    `json:"phoneNumberId"`
+				PauseReason      string    `json:"pause_reason"`
 				CreatedAt        time.Time `json:"created_at"`
+				Numbers          []struct {
+					ID          string `json:"phoneNumberId"`
+					Status      string
+					PauseReason string `json:"pause_reason"`
+				}
 			}
 			err := each(cmd.Context(), c, "/tenants?limit=200", func(t row) error {
-				_, err := fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\n", t.ID, t.Name, t.PhoneNumberID, t.Status, t.CreatedAt.Format(time.RFC3339))
-				return err
+				for _, n := range t.Numbers {
+					status, reason := n.Status, n.PauseReason
+					if t.PauseReason != "" { // the tenant's pause is that of all its numbers
+						status, reason = t.Status, t.PauseReason
+					}
+					if _, err := fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\n", t.ID, t.Name, n.ID, status, t.CreatedAt.Format(time.RFC3339), reason); err != nil {
+						return err
+					}
+				}
+				return nil
 			})
 			if err != nil {
 				return err

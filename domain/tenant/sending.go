@@ -88,7 +88,8 @@ func (r *Registry) Pace(ctx context.Context, c PaceWish) (View, error) {
 		}
 		v, _ := r.Directory.Get(c.Tenant)
 		n, _ := v.Number(c.Number)
-		if n.PerSecond == c.PerSecond && (n.PaceSet || c.Learnt) || n.PaceSet && c.Learnt {
+		switch told := r.Directory.paced(c.Number); {
+		case n.PaceSet && c.Learnt, told && n.PerSecond == c.PerSecond && n.PaceSet == !c.Learnt:
 			return nil, nil
 		}
 		return &NumberPaced{Number: c.Number, PerSecond: c.PerSecond, Learnt: c.Learnt}, nil
@@ -97,6 +98,28 @@ func (r *Registry) Pace(ctx context.Context, c PaceWish) (View, error) {
 		return View{}, err
 	}
 	return r.tenant(c.Tenant)
+}
+
+// paced reports whether anybody said how fast a number may send.
+func (d *Directory) paced(n domain.NumberID) bool {
+	d.mu.RLock()
+	defer d.mu.RUnlock()
+	r := d.tenants[d.numbers[n]]
+	return r != nil && r.number(n).perSecond != 0
+}
+
+// Unpaced returns the numbers of which nobody said how fast they may send,
+// simulated ones left out, with their tenants.
+func (d *Directory) Unpaced() map[domain.NumberID]domain.TenantID {
+	d.mu.RLock()
+	defer d.mu.RUnlock()
+	out := map[domain.NumberID]domain.TenantID{}
+	for id, t := range d.numbers {
+		if n := d.tenants[t].number(id); n.perSecond == 0 && !n.simulated {
+			out[id] = t
+		}
+	}
+	return out
 }
 
 // PerSecond returns how many messages a number may send in a second, as far as
