@@ -16,10 +16,10 @@ NESTED := $(patsubst %/go.mod,%,$(wildcard internal/*/go.mod))
 CONCURRENT := ./api/... ./cmd/... ./dispatch/... ./domain/... ./internal/... ./projections/... ./streams/...
 
 .DEFAULT_GOAL := help
-.PHONY: help run test race lint fuzz storm bench bench-send hotlog cover build image clean
+.PHONY: help run test race lint fuzz storm bench bench-send bench-peer hotlog cover build image clean
 
 help: ## print this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-6s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 run: ## start the whole system, nothing to install: log, store, pretend Meta, demo tenant
 	@$(GO) build -o bin/sendlog ./cmd/sendlog && exec bin/sendlog dev
@@ -51,6 +51,12 @@ storm: ## kill -9 a process KILLS times (50), in good weather, with every fault 
 
 bench-send: ## measure request to recorded outcome, house, pretend Meta and load in processes of their own
 	$(GO) test -run '^$$' -bench '^BenchmarkSend$$' -benchtime 1x -count $(or $(COUNT),1) -timeout 30m ./cmd/sendlog
+
+bench-peer: ## the same beside the usual design (Express, BullMQ, Redis) in one run; needs redis-server and node
+	@for need in redis-server node npm; do command -v $$need >/dev/null || missing="$$missing $$need"; done; \
+		if [ -n "$$missing" ]; then echo "bench-peer needs$$missing: install Redis 6.2 or newer and Node.js 20 or newer"; exit 1; fi
+	npm install --prefix bench/peer --no-package-lock --no-audit --no-fund --silent
+	SENDLOG_PEER=$(CURDIR)/bench/peer $(MAKE) bench-send
 
 bench: ## run the benchmarks, each for BENCHTIME (3s)
 	$(GO) test -run '^$$' -bench . -benchmem -benchtime $(BENCHTIME) \

@@ -74,12 +74,20 @@ func spawnUntil(t testing.TB, env settings, thing string, args ...string) *proce
 	if err != nil {
 		t.Fatal(err)
 	}
-	p := &process{t: t, cmd: exec.Command(exe, args...), said: &lockedBuffer{}, done: make(chan error, 1)}
-	p.cmd.Dir = t.TempDir() // no .env of the developer's
-	p.cmd.Env = []string{childEnv + "=1", "PATH=" + os.Getenv("PATH"), "HOME=" + p.cmd.Dir}
+	cmd := exec.Command(exe, args...)
+	cmd.Dir = t.TempDir() // no .env of the developer's
+	cmd.Env = []string{childEnv + "=1", "PATH=" + os.Getenv("PATH"), "HOME=" + cmd.Dir}
 	for k, v := range env {
-		p.cmd.Env = append(p.cmd.Env, k+"="+v)
+		cmd.Env = append(cmd.Env, k+"="+v)
 	}
+	return await(t, cmd, thing)
+}
+
+// await starts a command and returns when it has said where a thing is, or at
+// once when no thing is named.
+func await(t testing.TB, cmd *exec.Cmd, thing string) *process {
+	t.Helper()
+	p := &process{t: t, cmd: cmd, said: &lockedBuffer{}, done: make(chan error, 1)}
 	p.cmd.Stderr = p.said
 	out, err := p.cmd.StdoutPipe()
 	if err != nil {
@@ -98,6 +106,9 @@ func spawnUntil(t testing.TB, env settings, thing string, args ...string) *proce
 		p.done <- p.cmd.Wait()
 	}()
 	t.Cleanup(p.kill)
+	if thing == "" {
+		return p
+	}
 	select {
 	case p.url = <-ready:
 	case err := <-p.done:
