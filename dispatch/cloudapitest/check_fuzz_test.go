@@ -10,7 +10,7 @@ import (
 // Whatever the body, it is judged: no panic, the same judgement twice, a code
 // with every refusal, and nothing is accepted that names nobody.
 func FuzzCheck(f *testing.F) {
-	files, err := filepath.Glob("testdata/send-requests/*.json")
+	files, err := filepath.Glob("../../domain/message/testdata/send-requests/*.json")
 	if err != nil || len(files) == 0 {
 		f.Fatalf("no samples: %v", err)
 	}

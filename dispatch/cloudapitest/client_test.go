@@ -20,7 +20,7 @@ import (
 // that is ours. What a tenant puts there is refused.
 func TestSamplesGoAllTheWay(t *testing.T) {
 	t.Parallel()
-	files, err := filepath.Glob("testdata/send-requests/*.json")
+	files, err := filepath.Glob(requests + "/*.json")
 	if err != nil || len(files) < 38 {
 		t.Fatalf("%d samples, %v", len(files), err)
 	}
