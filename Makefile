@@ -16,7 +16,7 @@ NESTED := $(patsubst %/go.mod,%,$(wildcard internal/*/go.mod))
 CONCURRENT := ./api/... ./cmd/... ./dispatch/... ./domain/... ./internal/... ./projections/... ./streams/...
 
 .DEFAULT_GOAL := help
-.PHONY: help run test race lint fuzz storm bench bench-send bench-peer hotlog cover build image clean
+.PHONY: help run test fidelity race lint fuzz storm bench bench-send bench-peer hotlog cover build image clean
 
 help: ## print this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -25,7 +25,16 @@ run: ## start the whole system, nothing to install: log, store, pretend Meta, de
 	@$(GO) build -o bin/sendlog ./cmd/sendlog && exec bin/sendlog dev
 
 test: ## run every test; no outside service, under 5 minutes on two cores
+	@if command -v npm >/dev/null; then $(MAKE) --no-print-directory fidelity; else echo "no npm here: 'make fidelity' is left to CI"; fi
 	$(GO) test -timeout 5m ./...
+
+fidelity: internal/cloudclient/node_modules ## let a public client of the Cloud API talk to the pretend Meta (needs npm)
+	@$(GO) build -o bin/sendlog-fidelity ./cmd/sendlog
+	cd internal/cloudclient && SENDLOG=$(CURDIR)/bin/sendlog-fidelity node --test --test-reporter=spec
+
+internal/cloudclient/node_modules: internal/cloudclient/package-lock.json
+	@cd internal/cloudclient && npm ci --ignore-scripts --no-audit --no-fund
+	@touch $@
 
 race: ## run the concurrent packages under the race detector
 	$(GO) test -race -timeout 10m $(CONCURRENT)
@@ -76,4 +85,4 @@ image: ## build the container image sendlog:VERSION (needs Docker)
 	docker build --build-arg VERSION=$(VERSION) --tag sendlog:$(VERSION) .
 
 clean: ## remove what was built; ./data, the log of `make run`, stays
-	rm -rf bin tmp coverage.out
+	rm -rf bin tmp coverage.out internal/cloudclient/node_modules
