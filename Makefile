@@ -56,7 +56,7 @@ fuzz: ## fuzz every target for FUZZTIME (10s)
 
 storm: ## kill -9 a process KILLS times (50), in good weather, with every fault of Meta, and under REQUESTS (10000) keyed requests; account for each
 	SENDLOG_KILLS=$(or $(KILLS),50) SENDLOG_REQUESTS=$(or $(REQUESTS),10000) \
-		$(GO) test -timeout 30m -count=1 -v -run '^(TestKillNine|TestFaultStorm|TestKeysUnderKills)$$' ./cmd/sendlog
+		$(GO) test -timeout 30m -count=1 -v -run '^(TestKillNine|TestFaultStorm|TestKeysUnderKills|TestStoppedOwner)$$' ./cmd/sendlog
 
 bench-send: ## measure request to recorded outcome, house, pretend Meta and load in processes of their own
 	$(GO) test -run '^$$' -bench '^BenchmarkSend$$' -benchtime 1x -count $(or $(COUNT),1) -timeout 30m ./cmd/sendlog

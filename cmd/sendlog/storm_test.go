@@ -12,12 +12,17 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/sendlog/sendlog/dispatch/cloudapitest"
 	"github.com/sendlog/sendlog/domain"
 	"github.com/sendlog/sendlog/domain/message"
+	"github.com/sendlog/sendlog/projections/storetest"
 )
 
 // stormFaults is everything that may go wrong with Meta, often.
@@ -93,13 +98,7 @@ func TestFaultStorm(t *testing.T) {
 	ends := map[string]int{}
 	for _, m := range accepted {
 		var l life
-		var ended bool
-		t.Cleanup(func() {
-			if !ended {
-				t.Logf("the last that is known of it: %+v", l)
-			}
-		})
-		eventually(t, "message "+m.id+" to end", func() bool {
+		eventually(t, "message "+m.id+" to end", func() (ended bool) {
 			l, ended = lifeOf(t, client, p.url, m)
 			return ended
 		})
@@ -284,6 +283,121 @@ func TestReckoningFindsSeededFaults(t *testing.T) {
 		got := reckon(b.ledger, b.accepted, b.lives)
 		if c.want == "" && len(got) > 0 || c.want != "" && (len(got) != 1 || !strings.Contains(got[0], c.want)) {
 			t.Errorf("%s: %q, want %q", name, got, c.want)
+		}
+	}
+}
+
+// A process that is stopped in the middle of its calls, and goes on when another
+// one has long taken over its lanes, sends nothing that the other has sent, and
+// nothing out of order: the fence tells it what it missed.
+func TestStoppedOwner(t *testing.T) {
+	t.Parallel()
+	mongoURI := withDatabase(storetest.MongoURI(t), storetest.MongoDatabase(t))
+	natsURL := externalNATS(t)
+	pretend, env := meta(t, alone(t).with("NATS_URL", natsURL, "MONGO_URI", mongoURI, "UNKNOWN_WAIT", "5s"), time.Millisecond)
+	pretend.Script(func(cloudapitest.Call) cloudapitest.Fault { return cloudapitest.Fault{Delay: 50 * time.Millisecond} })
+	front := spawn(t, env.with("ROLES", "api"), "serve") // nobody keeps read models: the log says it all
+	dispatchers := env.with("ROLES", "dispatch", "DATA_DIR", t.TempDir())
+	one, other := spawnAdmin(t, dispatchers), spawnAdmin(t, dispatchers)
+	client := &http.Client{Timeout: 30 * time.Second}
+	var tenants []string
+	for i := range 4 { // of which each process has some
+		a, err := request(t.Context(), client, "POST", front.url+"/tenants/register",
+			fmt.Sprintf(`{"name":"T","phoneNumberId":"10654035224292%d","accessToken":"EAAtoken"}`, i), "")
+		if err != nil || a.status != 201 {
+			t.Fatalf("register: %d %s %v", a.status, a.body, err)
+		}
+		tenant := a.json(t)["id"].(string)
+		// Slow enough that there is something to send all the time.
+		a, err = request(t.Context(), client, "PUT", front.url+"/tenants/"+tenant+fmt.Sprintf("/numbers/10654035224292%d/throughput", i), `{"per_second":4}`, "")
+		if err != nil || a.status != 200 {
+			t.Fatalf("throughput: %d %s %v", a.status, a.body, err)
+		}
+		tenants = append(tenants, tenant)
+	}
+	signal := func(p *process, s syscall.Signal) {
+		if err := p.cmd.Process.Signal(s); err != nil {
+			t.Error(err)
+		}
+	}
+	stopped, each := []*process{one}, 70 // `make storm` stops the other one too
+	if os.Getenv("SENDLOG_KILLS") != "" {
+		stopped, each = append(stopped, other), 130
+	}
+	accepted := stormSend(t, client, front.url, tenants, each, func(ctx context.Context) {
+		eventually(t, "calls to be under way", func() bool { n, _ := pretend.Totals(); return n >= 20 })
+		for _, p := range stopped {
+			before, _ := pretend.Totals()
+			signal(p, syscall.SIGSTOP)
+			// Longer than the other one waits before it takes over the lanes.
+			_ = domain.SystemClock{}.Sleep(ctx, 13*time.Second)
+			if after, _ := pretend.Totals(); after == before {
+				t.Error("nobody sent while one of two was stopped")
+			}
+			signal(p, syscall.SIGCONT)
+			_ = domain.SystemClock{}.Sleep(ctx, time.Second)
+		}
+	})
+	var lives map[string]life
+	eventually(t, "every message to be accepted", func() bool {
+		lives = livesInLog(t, natsURL)
+		return !slices.ContainsFunc(accepted, func(m asked) bool { return !lives[m.id].accepted })
+	})
+	for _, wrong := range reckon(pretend.Ledger(), accepted, lives) {
+		t.Error(wrong)
+	}
+}
+
+// livesInLog reads what became of every message from the log itself.
+func livesInLog(t *testing.T, url string) map[string]life {
+	t.Helper()
+	nc, err := nats.Connect(url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer nc.Close()
+	js, err := jetstream.New(nc)
+	if err != nil {
+		t.Fatal(err)
+	}
+	all, err := js.OrderedConsumer(t.Context(), "EVENTS", jetstream.OrderedConsumerConfig{FilterSubjects: []string{"evt.*.msg.>"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	lives := map[string]life{}
+	for {
+		batch, err := all.FetchNoWait(1000)
+		if err != nil {
+			t.Fatal(err)
+		}
+		n := 0
+		for m := range batch.Messages() {
+			n++
+			var e struct {
+				Type  string
+				Facts struct {
+					Attempt int
+					After   string
+				}
+			}
+			if err := json.Unmarshal(m.Data(), &e); err != nil {
+				t.Fatal(err)
+			}
+			id := m.Subject()[strings.LastIndexByte(m.Subject(), '.')+1:]
+			l, met := lives[id]
+			if !met {
+				l.attempts = map[int]string{}
+			}
+			switch e.Type {
+			case message.TypeSendAttempted:
+				l.attempts[e.Facts.Attempt] = e.Facts.After
+			case message.TypeSendAccepted:
+				l.accepted = true
+			}
+			lives[id] = l
+		}
+		if n == 0 {
+			return lives
 		}
 	}
 }
