@@ -1,13 +1,17 @@
 // A public client of the Cloud API talks to the pretend Meta with nothing
 // changed but its base URL: every kind of message it can build is accepted and
 // its answer understood, errors are what the client takes for Meta's, and the
-// webhooks pass the client's own check and parser.
+// webhooks pass the client's own check and parser. Then the same client talks to
+// sendlog itself as if that were Meta.
 //
 // SENDLOG names the binary; `make fidelity` builds it and starts this.
 import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
 import { once } from "node:events";
+import fs from "node:fs";
 import http from "node:http";
+import os from "node:os";
+import path from "node:path";
 import readline from "node:readline";
 import { after, before, test } from "node:test";
 
@@ -41,28 +45,39 @@ before(async () => {
 after(async () => {
   app.close();
   app.closeAllConnections();
-  for (const child of processes) {
+  for (const child of processes.reverse()) { // a Meta outlives those who call it
     child.kill("SIGINT");
     const [code] = await once(child, "exit");
-    assert.equal(code, 0, "mock-graph ends well");
+    assert.equal(code, 0, "sendlog ends well");
   }
 });
 
-// pretendMeta starts one and returns a client whose base URL it is.
-async function pretendMeta(...flags) {
-  const child = spawn(process.env.SENDLOG, ["mock-graph", "--addr", "127.0.0.1:0", "--status-delay", "0", "--token", "EAAtoken", ...flags], {
-    env: { APP_SECRET: appSecret },
-    stdio: ["ignore", "pipe", "inherit"],
-  });
+// sendlog starts a process and returns the address it says under a name.
+async function sendlog(name, args, env = {}) {
+  const child = spawn(process.env.SENDLOG, args, { env: { APP_SECRET: appSecret, ...env }, cwd: os.tmpdir(), stdio: ["ignore", "pipe", "ignore"] });
   processes.push(child);
   for await (const line of readline.createInterface({ input: child.stdout })) {
-    const [name, address] = line.trim().split(/ +/);
-    if (name === "listens") {
+    const [word, address] = line.trim().split(/ +/);
+    if (word === name) {
       child.stdout.resume();
-      return (accessToken = "EAAtoken") => new WhatsAppClient({ accessToken, baseUrl: address });
+      return address;
     }
   }
-  throw new Error("mock-graph did not start");
+  throw new Error(`sendlog ${args.join(" ")} did not start`);
+}
+
+// pretendMeta starts one and returns what makes a client whose base URL it is.
+async function pretendMeta(...flags) {
+  const baseUrl = await sendlog("listens", ["mock-graph", "--addr", "127.0.0.1:0", "--status-delay", "0", "--token", "EAAtoken", ...flags]);
+  return (accessToken = "EAAtoken") => new WhatsAppClient({ accessToken, baseUrl });
+}
+
+// failure returns the error of a call that must fail as Meta's calls do.
+async function failure(call) {
+  const [result] = await Promise.allSettled([call]);
+  assert.equal(result.status, "rejected");
+  assert.ok(result.reason instanceof GraphApiError, String(result.reason));
+  return result.reason;
 }
 
 test("every kind of message the client builds is accepted, and its answer understood", async (t) => {
@@ -132,8 +147,6 @@ test("every kind of message the client builds is accepted, and its answer unders
 
 test("errors are what the client takes for Meta's", async (t) => {
   const meta = await pretendMeta("--rate", "20");
-  const failure = (promise) =>
-    promise.then(() => assert.fail("accepted"), (error) => { assert.ok(error instanceof GraphApiError, String(error)); return error; });
   await t.test("a dead token", async () => {
     const error = await failure(meta("old").messages.sendText({ phoneNumberId, to, body: "x" }));
     assert.equal(error.code, 190);
@@ -179,4 +192,26 @@ test("webhooks pass the client's own check, and it reads them", async () => {
     assert.equal(status.recipientId, "16505551234");
     assert.equal(status.bizOpaqueCallbackData, callback);
   }
+});
+
+test("sendlog itself is a Cloud API to the client, with an API key for the access token", async () => {
+  const graph = await sendlog("listens", ["mock-graph", "--addr", "127.0.0.1:0", "--token", "EAAtoken"]);
+  const data = fs.mkdtempSync(path.join(os.tmpdir(), "sendlog-"));
+  after(() => fs.rmSync(data, { recursive: true }));
+  const baseUrl = await sendlog("API", ["serve"], { DATA_DIR: data, PORT: "0", ADMIN_ADDR: "127.0.0.1:0", GRAPH_URL: graph, VERIFY_TOKEN: "verify me" });
+  const registered = await fetch(`${baseUrl}/tenants/register`, {
+    method: "POST", headers: { "content-type": "application/json" },
+    body: JSON.stringify({ name: "A", phoneNumberId, accessToken: "EAAtoken" }),
+  });
+  const { apiKey } = await registered.json();
+  const client = new WhatsAppClient({ accessToken: apiKey, baseUrl });
+  const answer = await client.messages.sendText({ phoneNumberId, to, body: "hello" });
+  assert.deepEqual(answer.contacts, [{ input: to, waId: "16505551234" }]);
+  assert.match(answer.messages[0].id, /^msg_/);
+  const wrong = await failure(client.messages.sendRaw({ phoneNumberId, payload: { messaging_product: "whatsapp", to, type: "text", text: { body: "" } } }));
+  assert.equal(wrong.code, 100);
+  assert.match(wrong.details, /text\/body/);
+  const stranger = await failure(new WhatsAppClient({ accessToken: "another key", baseUrl }).messages.sendText({ phoneNumberId, to, body: "x" }));
+  assert.equal(stranger.code, 190);
+  assert.ok(stranger.isAuthError());
 });
