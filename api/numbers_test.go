@@ -300,7 +300,7 @@ func TestAudit(t *testing.T) {
 func TestRotation(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, withAuth)
-	const state = `{"state":"running","master_key":"key-0123456789ab","done":3,"total":7,"error":null}`
+	const state = `{"state":"running","master_key":"key-0123456789ab","done":3,"total":7,"resealed":2,"error":null}`
 	for _, c := range []struct {
 		method, body string
 		status       int

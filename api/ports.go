@@ -108,11 +108,12 @@ type Audit interface {
 
 // Rewrapping is how far a rotation of the master key is.
 type Rewrapping struct {
-	State string // "running" here, "failed" here, "done", or "incomplete": nobody is at it here
-	KEK   string // name of the master key that seals now
-	Done  int    // tenants under it
-	Total int
-	Error string // words for the operator when it failed
+	State    string // "running" here, "failed" here, "done", or "incomplete": nobody is at it here
+	KEK      string // name of the master key that seals now
+	Done     int    // tenants under it
+	Total    int
+	Resealed int    // payloads of the quarantine sealed anew by the last rotation here
+	Error    string // words for the operator when it failed, or about what it tries again
 }
 
 // Rotation brings every tenant under the current master key.

@@ -8,11 +8,12 @@ import (
 
 // rewrappingJSON is the progress of a rotation on the wire.
 type rewrappingJSON struct {
-	State string  `json:"state"`
-	KEK   string  `json:"master_key"` // its name, from which it cannot be found
-	Done  int     `json:"done"`       // tenants under it
-	Total int     `json:"total"`
-	Error *string `json:"error"`
+	State    string  `json:"state"`
+	KEK      string  `json:"master_key"` // its name, from which it cannot be found
+	Done     int     `json:"done"`       // tenants under it
+	Total    int     `json:"total"`
+	Resealed int     `json:"resealed"` // payloads of the quarantine
+	Error    *string `json:"error"`
 }
 
 func (s *Server) rotationRoutes() []route {
@@ -42,5 +43,5 @@ func (s *Server) showRotation(_ context.Context, r request) error {
 
 func (s *Server) viewRewrapping() rewrappingJSON {
 	v := s.ports.Rotation.Rewrapping()
-	return rewrappingJSON{State: v.State, KEK: v.KEK, Done: v.Done, Total: v.Total, Error: orNull(v.Error)}
+	return rewrappingJSON{State: v.State, KEK: v.KEK, Done: v.Done, Total: v.Total, Resealed: v.Resealed, Error: orNull(v.Error)}
 }

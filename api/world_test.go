@@ -476,7 +476,7 @@ func (h *house) Rotate(_ context.Context, actor string) error {
 }
 
 func (h *house) Rewrapping() Rewrapping {
-	return Rewrapping{State: "running", KEK: "key-0123456789ab", Done: 3, Total: 7}
+	return Rewrapping{State: "running", KEK: "key-0123456789ab", Done: 3, Total: 7, Resealed: 2}
 }
 
 // pageOf serves any list; Next is the index to go on with.

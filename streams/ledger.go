@@ -16,7 +16,8 @@ import (
 // The ledger of daily allowances: a key-value bucket with one number per tenant
 // and day.
 const (
-	bucketQuota = "quota"
+	bucketQuota  = "quota"
+	ledgerStream = "KV_" + bucketQuota // as the server names a bucket's stream
 	// ledgerAge is how long a day's number is kept, past its end everywhere.
 	ledgerAge = 48 * time.Hour
 	// ledgerPause bounds the random pause after meeting another process's Take;
@@ -64,7 +65,8 @@ func (l *Ledger) Take(ctx context.Context, t domain.TenantID, day string, want, 
 		_, err = l.kv.Update(try, key, []byte(strconv.Itoa(taken+got)), revision)
 		done()
 		if err == nil {
-			return got, limit - taken - got, nil
+			// A power cut must not hand out again what was taken.
+			return got, limit - taken - got, l.b.sync(ctx, ledgerStream)
 		}
 		switch v := judge(err); {
 		case v == conflict, errors.Is(err, jetstream.ErrKeyExists):

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"strconv"
 	"strings"
 	"time"
 
@@ -17,6 +18,7 @@ import (
 type OwnSealer interface {
 	SealOwn(label string, plain []byte) ([]byte, error)
 	OpenOwn(label string, sealed []byte) ([]byte, error)
+	OwnIsCurrent(label string, sealed []byte) bool
 }
 
 // Quarantine keeps payloads that belong to no tenant or have no known shape,
@@ -59,6 +61,20 @@ func (q *Quarantine) Keep(ctx context.Context, reason string, payload []byte, at
 	if !domain.ValidToken(reason) {
 		return domain.Errorf(domain.Bug, nil, "quarantine reason does not fit a subject")
 	}
+	if err := q.store(ctx, reason, payload, at, copying{}); err != nil {
+		return err
+	}
+	q.b.meter.Add(domain.Quarantined, 1, reason)
+	return nil
+}
+
+// copying is how what is kept already is stored once more.
+type copying struct {
+	mark string        // tells the copy from the original within the duplicate window
+	life time.Duration // what is left of its 90 days; 0: all
+}
+
+func (q *Quarantine) store(ctx context.Context, reason string, payload []byte, at time.Time, c copying) error {
 	env := keptEnvelope{ID: domain.Digest("quarantine", reason, string(payload)), At: at.UTC(), Size: len(payload)}
 	for ; len(payload) > quarantineChunk; payload = payload[quarantineChunk:] {
 		id := env.part(len(env.Parts))
@@ -66,7 +82,7 @@ func (q *Quarantine) Keep(ctx context.Context, reason string, payload []byte, at
 		if err != nil {
 			return err
 		}
-		seq, err := q.put(ctx, quarantinePartSubject(reason), id, sealed)
+		seq, err := q.put(ctx, quarantinePartSubject(reason), id, sealed, c)
 		if err != nil {
 			return err
 		}
@@ -80,11 +96,8 @@ func (q *Quarantine) Keep(ctx context.Context, reason string, payload []byte, at
 	if err != nil {
 		return fmt.Errorf("encode for quarantine: %w", err)
 	}
-	if _, err := q.put(ctx, quarantineSubject(reason), env.ID, data); err != nil {
-		return err
-	}
-	q.b.meter.Add(domain.Quarantined, 1, reason)
-	return nil
+	_, err = q.put(ctx, quarantineSubject(reason), env.ID, data, c)
+	return err
 }
 
 // part names a part: it opens in its place only.
@@ -98,9 +111,12 @@ func (q *Quarantine) seal(id string, part []byte) ([]byte, error) {
 	return sealed, nil
 }
 
-func (q *Quarantine) put(ctx context.Context, subject, id string, data []byte) (uint64, error) {
+func (q *Quarantine) put(ctx context.Context, subject, id string, data []byte, c copying) (uint64, error) {
 	m := &nats.Msg{Subject: subject, Data: data, Header: nats.Header{}}
-	m.Header.Set(jetstream.MsgIDHeader, id)
+	m.Header.Set(jetstream.MsgIDHeader, id+c.mark)
+	if c.life > 0 {
+		m.Header.Set(jetstream.MsgTTLHeader, strconv.Itoa(int(max(c.life/time.Second, 1))))
+	}
 	return q.b.settle(ctx, streamQuarantine, publish{js: q.b.js[0], msg: m, meter: q.b.meter})
 }
 

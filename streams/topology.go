@@ -69,6 +69,7 @@ func streamConfigs(replicas int) []jetstream.StreamConfig {
 	quarantine := base(streamQuarantine, "quarantine.>")
 	quarantine.Duplicates = duplicateWindow
 	quarantine.MaxAge = quarantineAge
+	quarantine.AllowMsgTTL = true // what is sealed anew does not live longer for it
 	quarantine.Discard = jetstream.DiscardOld
 	dead := base(streamDead, "dlq.>")
 	dead.MaxAge = deadAge

@@ -309,7 +309,7 @@ func (h *house) openDoors(ctx context.Context) error {
 	if h.config.has(roleAPI) {
 		h.services.start("presence of doors", others.Run)
 	}
-	rotation := newRotation(h.registry, h.log)
+	rotation := newRotation(h.registry, h.broker.Quarantine(h.vault), h.clock, h.log)
 	h.services.start("rotation", rotation.run)
 	past, err := h.past(ctx)
 	if err != nil {

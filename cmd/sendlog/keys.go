@@ -94,6 +94,7 @@ type rotationState struct {
 	State       string
 	MasterKey   string `json:"master_key"`
 	Done, Total int64
+	Resealed    int64
 	Error       *string
 }
 
@@ -127,7 +128,7 @@ func watchRotation(cmd *cobra.Command, c *client) error {
 		switch s.State {
 		case "running":
 		case "done":
-			_, err := fmt.Fprintf(cmd.OutOrStdout(), "all %d tenants are under %s; MASTER_KEY_PREVIOUS is needed only while quarantine holds older payloads\n", s.Total, s.MasterKey)
+			_, err := fmt.Fprintf(cmd.OutOrStdout(), "all %d tenants are under %s, and %d payloads of the quarantine were sealed anew; MASTER_KEY_PREVIOUS is no longer needed\n", s.Total, s.MasterKey, s.Resealed)
 			return err
 		default:
 			if s.Error != nil {
@@ -158,7 +159,10 @@ func rotationLines(cmd *cobra.Command, printed time.Time) func(rotationState) {
 	return func(s rotationState) {
 		if s.State == "running" && time.Since(printed) >= lineEvery {
 			printed = time.Now()
-			fmt.Fprintf(cmd.ErrOrStderr(), "%d of %d tenants\n", s.Done, s.Total)
+			fmt.Fprintf(cmd.ErrOrStderr(), "%d of %d tenants, %d payloads of the quarantine\n", s.Done, s.Total, s.Resealed)
+			if s.Error != nil {
+				fmt.Fprintln(cmd.ErrOrStderr(), *s.Error)
+			}
 		}
 	}
 }

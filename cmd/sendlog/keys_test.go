@@ -2,7 +2,9 @@ package main
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
+	"log/slog"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -399,16 +401,26 @@ func TestKeysetFile(t *testing.T) {
 	env := alone(t)
 	r := start(t, env, quick)
 	tenant, _ := r.register("A", "1", "mock_x")
+	nobodys := `{"entry":[{"changes":[{"value":{"metadata":{"phone_number_id":"999"},"messages":[{"from":"14155550100","id":"wamid.9","type":"text"}]}}]}]}`
+	r.want(200, "POST", "/whatsapp/webhook", nobodys)
 	r.stop()
 	write(0o600)
 	moved := env.with("MASTER_KEY", "", "KEYSET_FILE", path)
 	r = start(t, moved.with("MASTER_KEY_PREVIOUS", oldMaster), quick)
 	r.want(202, "POST", "http://"+r.adminAddr+"/keys/rotate", `{}`)
 	eventually(t, "the rotation", func() bool {
-		return r.want(200, "GET", "http://"+r.adminAddr+"/keys/rotate", "").json(t)["state"] == "done"
+		s := r.want(200, "GET", "http://"+r.adminAddr+"/keys/rotate", "").json(t)
+		return s["state"] == "done" && s["resealed"] == 1.0
 	})
 	r.stop()
 	r = start(t, moved, quick)
+	kept := r.list("http://" + r.adminAddr + "/quarantine")
+	if len(kept) != 1 {
+		t.Fatalf("quarantine holds %v", kept)
+	}
+	if a := r.want(200, "GET", "http://"+r.adminAddr+"/quarantine/"+kept[0]["id"].(string), ""); !strings.Contains(string(a.body), "wamid.9") {
+		t.Errorf("quarantined %s", a.body)
+	}
 	id := r.want(202, "POST", "/tenants/"+tenant+"/send", `{"to":"+14155550100","text":"x"}`).json(t)["id"].(string)
 	r.awaitStatus(tenant, id, message.Read)
 
@@ -450,3 +462,24 @@ var testKeyset = func() string {
 	}
 	return string(b)
 }()
+
+// A rotation tries again what may pass, and says meanwhile what it waits for.
+func TestRotationPersists(t *testing.T) {
+	t.Parallel()
+	r := newRotation(nil, nil, domain.SystemClock{}, slog.New(slog.DiscardHandler))
+	tries, said := 0, ""
+	err := r.persist(t.Context(), func() error {
+		said += r.trouble
+		if tries++; tries < 3 {
+			return domain.Errorf(domain.Unavailable, errors.New("no leader"), "not now")
+		}
+		return nil
+	})
+	if err != nil || tries != 3 || r.trouble != "" {
+		t.Errorf("%d tries, %v, %q", tries, err, r.trouble)
+	}
+	bug := domain.Errorf(domain.Bug, nil, "never")
+	if err := r.persist(t.Context(), func() error { tries++; return bug }); !errors.Is(err, bug) || tries != 4 {
+		t.Errorf("what never passes was tried %d times, %v", tries-3, err)
+	}
+}

@@ -230,6 +230,13 @@ func (v *Vault) OpenOwn(label string, sealed []byte) ([]byte, error) {
 	return nil, ErrWrongKey
 }
 
+// OwnIsCurrent reports whether what SealOwn made is sealed under the master key
+// that seals now, and not under a former one.
+func (v *Vault) OwnIsCurrent(label string, sealed []byte) bool {
+	_, err := v.keks[0].aead.Decrypt(sealed, associated("", label))
+	return err == nil
+}
+
 func (v *Vault) unwrap(wrapped []byte, t domain.TenantID) (*dataKey, error) {
 	v.mu.RLock()
 	k := v.opened[t]
