@@ -31,6 +31,7 @@ const (
 	LaneMaxDeliver  = laneMaxDeliver
 	LiveBuffer      = liveBuffer
 	PinnedTTL       = lanePinnedTTL
+	PresenceLife    = presenceLife
 	QuarantineChunk = quarantineChunk
 )
 

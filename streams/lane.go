@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -107,6 +108,10 @@ func (s *supply) run(ctx context.Context, take func(Delivery)) error {
 	warn := func(err error) { s.b.log.Warn("streams: lane", "consumer", s.name, "error", err.Error()) }
 	consuming, err := cons.Consume(
 		func(m jetstream.Msg) {
+			s.own.note(m)
+			if ctx.Err() != nil {
+				return // it was on its way when we stopped; the next owner gets it
+			}
 			ok, err := s.own.admits(ctx, m)
 			if err != nil {
 				warn(err)
@@ -139,7 +144,7 @@ func (s *supply) run(ctx context.Context, take func(Delivery)) error {
 				}
 			}
 		case <-ctx.Done():
-			consuming.Stop()
+			consuming.Drain() // whatever still comes tells whether we are pinned
 			<-consuming.Closed()
 			return ctx.Err()
 		case <-consuming.Closed():
@@ -148,18 +153,26 @@ func (s *supply) run(ctx context.Context, take func(Delivery)) error {
 	}
 }
 
-// letGo gives the pin back, so that the next owner need not wait for its end.
-// Whose it is does not matter: what was on its way to us when we stopped pinned
-// us without our knowing, and another one that is pinned by now is pinned anew.
+// letGo gives the pin back, so that the next owner need not wait for its end,
+// and has what was left unfinished handed out again. A pin that is another
+// one's by now is left alone: losing it costs its owner seconds.
 func (s *supply) letGo(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, tryTimeout)
 	defer cancel()
 	cons, err := s.b.reader.Consumer(ctx, s.stream, s.name)
-	if err != nil || !owned(cons.CachedInfo()) {
+	if err != nil {
 		return // it ends by itself
 	}
-	if stream, err := s.b.reader.Stream(ctx, s.stream); err == nil {
-		_ = stream.UnpinConsumer(ctx, s.name, laneGroup)
+	info, pin := cons.CachedInfo(), s.own.pinned()
+	if pin != "" && slices.ContainsFunc(info.PriorityGroups, func(g jetstream.PriorityGroupState) bool { return g.PinnedClientID == pin }) {
+		if stream, err := s.b.reader.Stream(ctx, s.stream); err == nil {
+			_ = stream.UnpinConsumer(ctx, s.name, laneGroup)
+		}
+	} else if owned(info) {
+		return
+	}
+	if info.NumAckPending > 0 {
+		_ = s.own.reset(ctx)
 	}
 }
 
@@ -181,17 +194,25 @@ type succession struct {
 	reset func(context.Context) error
 
 	mu    sync.Mutex
+	last  string    // the pin of the newest delivery, worked or not
 	owner string    // the pin of our tenure, as the server names it
 	asked string    // the pin under which the reset was asked for
 	from  uint64    // deliveries numbered from here on were made before the reset, which starts at 1 again
 	until time.Time // no delivery is passed over for ever
 }
 
+// note remembers under which pin a delivery came.
+func (t *succession) note(m jetstream.Msg) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.last = m.Headers().Get("Nats-Pin-Id")
+}
+
 // pinned returns the pin under which something was handed out last, or "".
 func (t *succession) pinned() string {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	return cmp.Or(t.owner, t.asked)
+	return t.last
 }
 
 // admits reports whether a delivery is to be worked. One that is not is handed

@@ -25,8 +25,9 @@ type Presence struct {
 	heard  map[string]peer // by process, this one included
 	holds  uint32          // see word
 	leaves bool
-	lapses int    // how often this process had been silent for so long that the others took it for gone
-	news   breaks // of what peers returns; what only time tells comes with the next beat
+	lapses int       // how often this process had been silent for so long that the others took it for gone
+	back   time.Time // the end of the last such time: what was heard before it is old
+	news   breaks    // of what peers returns; what only time tells comes with the next beat
 }
 
 // peer is what a process said last.
@@ -76,7 +77,7 @@ func (p *Presence) living() map[string]peer {
 	now := time.Now()
 	if now.Sub(p.heard[p.id].at) < presenceLife {
 		for id, peer := range p.heard {
-			if now.Sub(peer.at) >= presenceLife {
+			if now.Sub(peer.at) >= presenceLife && now.Sub(p.back) >= presenceLife { // it had the time to be heard
 				delete(p.heard, id)
 			}
 		}
@@ -112,8 +113,8 @@ func (p *Presence) Run(ctx context.Context) error {
 // the next; without a connection nobody needs it.
 func (p *Presence) say(left bool) {
 	p.mu.Lock()
+	defer p.mu.Unlock() // words leave in the order in which they were true
 	data, err := json.Marshal(word{ID: p.id, Holds: p.holds, Leaves: p.leaves, Left: left})
-	p.mu.Unlock()
 	if err == nil {
 		_ = p.b.conns[publishers+1].Publish(presenceSubject(p.role), data)
 	}
@@ -134,11 +135,14 @@ func (p *Presence) hear(m *nats.Msg) {
 	} else {
 		p.heard[w.ID] = peer{word: w, at: now}
 	}
-	if w.ID == p.id && known && now.Sub(before.at) >= presenceLife {
+	lapse := w.ID == p.id && known && now.Sub(before.at) >= presenceLife
+	if lapse {
 		p.lapses++
+		p.back = now
 	}
+	news := lapse || known == w.Left || before.word != w || before.at.Before(p.back)
 	p.mu.Unlock()
-	if known != !w.Left || before.word != w {
+	if news {
 		p.news.happen()
 	}
 	if !known && !w.Left && w.ID != p.id {
@@ -180,8 +184,8 @@ func (p *Presence) share(lane int) (mine, free bool) {
 		if id == p.id {
 			continue
 		}
-		if peer.Holds&(1<<lane) != 0 {
-			free = false
+		if peer.Holds&(1<<lane) != 0 || peer.at.Before(p.back) {
+			free = false // or it has not said yet what it took meanwhile
 		}
 		if !peer.Leaves {
 			ids = append(ids, id)

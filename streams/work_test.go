@@ -21,6 +21,7 @@ type crew struct {
 	owner map[int][]string    // by lane: who holds it; more than one is too many
 	done  map[string][]string // by number: the texts that were finished, in order, repeats left out
 	known map[domain.EventID]bool
+	begun int // tenures
 }
 
 // hand is one process of a crew.
@@ -56,6 +57,7 @@ func (h *hand) leave() {
 
 func (c *crew) begin(h *hand, lane int) (func(streams.Delivery), func()) {
 	c.mu.Lock()
+	c.begun++
 	c.owner[lane] = append(c.owner[lane], h.name)
 	c.mu.Unlock()
 	return c.finish, func() {
@@ -180,6 +182,41 @@ func TestLanesAreSharedEvenly(t *testing.T) {
 	for _, n := range numbers {
 		c.has(n, sent)
 	}
+}
+
+// While the server restarts nobody hears anybody. Afterwards each process has
+// its old share, in new tenures, because it cannot know what happened meanwhile.
+func TestLanesSurviveARestartOfTheServer(t *testing.T) {
+	t.Parallel()
+	port, dir, sealer := freePorts(t, 1)[0], t.TempDir(), newVault(t)
+	url, halt := servedOn(t, port, dir)
+	c := newCrew(t)
+	a, b := open(t, streams.Config{URL: url, Sealer: sealer}), open(t, streams.Config{URL: url, Sealer: sealer})
+	c.join("a", a, nil)
+	c.join("b", b, nil)
+	c.shares(map[string]int{"a": 8, "b": 8})
+	for i := range 10 {
+		send(t, a, number, fmt.Sprint(i))
+	}
+	c.has(number, 10)
+	c.mu.Lock()
+	begun := c.begun
+	c.mu.Unlock()
+	halt()
+	if err := (domain.SystemClock{}).Sleep(t.Context(), streams.PresenceLife+time.Second); err != nil {
+		t.Fatal(err)
+	}
+	servedOn(t, port, dir)
+	waitFor(t, "every tenure to be a new one", func() bool {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		return c.begun >= begun+domain.Lanes
+	})
+	c.shares(map[string]int{"a": 8, "b": 8})
+	for i := range 10 {
+		send(t, b, number, fmt.Sprint(10+i))
+	}
+	c.has(number, 20)
 }
 
 // A process that stops hands its lanes over as soon as it has finished what it
