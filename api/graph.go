@@ -67,10 +67,6 @@ var graphCodes = map[domain.ErrKind]int{
 	domain.Unwelcome:   131047,
 }
 
-func (s *Server) graphRoutes() []route {
-	return []route{{fiber.MethodPost, graphPath, toSend, s.graphSend}}
-}
-
 // graphSend is send in the words of the Cloud API. The tenant is the one whose
 // number is in the path, and whose key is shown.
 func (s *Server) graphSend(ctx context.Context, r request) error {
