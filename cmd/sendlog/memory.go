@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"math"
 	"runtime/debug"
 	"runtime/metrics"
 	"time"
@@ -18,6 +17,9 @@ const (
 	garbageRoom = 128 << 20
 	// garbageLook is how often the room is fitted to the heap.
 	garbageLook = time.Second
+	// leastHeap is the least heap that counts (bytes): it is Go's own for 100
+	// percent, and what is there before the first collection tells about one.
+	leastHeap = 4 << 20
 	// gcDefault is Go's own: as much garbage as there is heap, in percent.
 	gcDefault = 100
 )
@@ -43,7 +45,7 @@ func roomForGarbage(ctx context.Context) error {
 
 // gcPercent is how much garbage may gather beside a heap, in percent of it.
 func gcPercent(live uint64) int {
-	return max(gcDefault, int(min(gcDefault*garbageRoom/max(live, 1), math.MaxInt32)))
+	return max(gcDefault, int(gcDefault*garbageRoom/max(live, leastHeap)))
 }
 
 // liveHeap is what the last collection left (bytes).
