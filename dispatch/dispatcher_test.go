@@ -91,6 +91,46 @@ func TestDeadLetterAndRedrive(t *testing.T) {
 	}
 }
 
+// What is redriven waits behind what is new, however much of it there is.
+func TestRedrivenGoesAfterNew(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	clock := newHandClock()
+	w.d.turns = newTurnstile(clock, rates(10), w.d.Policy) // one at a time, every 100 ms
+	w.provider.answer(func(cloudapi.Call) cloudapi.Outcome { return refusedFor(false) })
+	w.run(w.d)
+	const old = 4
+	var dead []domain.Key
+	for i := range old {
+		k := w.request(fmt.Sprintf("+1415555010%d", i), "old")
+		w.await(k, message.TypeSendDeadLettered)
+		dead = append(dead, k)
+		clock.move(100 * time.Millisecond)
+	}
+	w.provider.answer(accepted)
+	for _, k := range dead {
+		w.append(k, &message.SendRedriven{By: "test"})
+	}
+	waiting := func(n int) {
+		t.Helper()
+		tick := time.NewTicker(time.Millisecond)
+		defer tick.Stop()
+		for deadline := time.Now().Add(30 * time.Second); w.d.Waiting().Number != n; <-tick.C {
+			if time.Now().After(deadline) {
+				t.Fatalf("%d wait, want %d", w.d.Waiting().Number, n)
+			}
+		}
+	}
+	waiting(old - 1) // one found nobody waiting
+	fresh := w.request("+14155550199", "new")
+	waiting(old)
+	clock.move(100 * time.Millisecond)
+	w.await(fresh, message.TypeSendAccepted)
+	if calls := w.provider.made(); len(calls) != old+2 {
+		t.Errorf("%d redriven messages went before the new one, want 1", len(calls)-old-1)
+	}
+}
+
 // A refusal for good is not tried again.
 func TestPermanentRefusal(t *testing.T) {
 	t.Parallel()

@@ -201,7 +201,7 @@ func (p *pursuit) attempt(next message.Step) error {
 	if err != nil {
 		return err
 	}
-	turn := claim{tenant: p.key.Tenant, number: p.key.Number, to: p.state.Request.Line(p.key.ID), bulk: p.state.Request.Priority == message.Bulk}
+	turn := claim{tenant: p.key.Tenant, number: p.key.Number, to: p.state.Request.Line(p.key.ID), bulk: p.state.Bulk()}
 	done, err := p.d.turns.wait(p.stop, turn)
 	if err != nil {
 		return err

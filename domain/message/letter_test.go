@@ -156,3 +156,24 @@ func TestRedriveTwice(t *testing.T) {
 		t.Errorf("%d were told it is done, %d events", done, len(log.All()))
 	}
 }
+
+// What was redriven is bulk from then on, whatever its request asked for.
+func TestRedrivenIsBulk(t *testing.T) {
+	t.Parallel()
+	for name, test := range map[string]struct {
+		given []domain.Fact
+		want  bool
+	}{
+		"new":                    {life(requested()), false},
+		"asked for as bulk":      {life(asked(message.Options{Priority: message.Bulk})), true},
+		"dead":                   {life(requested(), dead("x")), false},
+		"redriven":               {life(requested(), dead("x"), redriven()), true},
+		"redriven and tried":     {life(requested(), dead("x"), redriven(), tried(1), busy(1)), true},
+		"redriven and dead anew": {life(requested(), dead("x"), redriven(), dead("x")), true},
+	} {
+		s, err := message.Fold(happened(t, test.given...))
+		if err != nil || s.Bulk() != test.want {
+			t.Errorf("%s: bulk %t, want %t (%v)", name, s.Bulk(), test.want, err)
+		}
+	}
+}

@@ -24,6 +24,7 @@ type State struct {
 	Ended    string // [Cancelled] or [Expired]: no further attempt is made; empty otherwise
 	Dead     bool
 	Redriven bool // somebody asked to try it again, and no attempt has followed yet
+	Yielding bool // it was redriven once: nobody waits for it as for a new message
 
 	// Headless says that the log no longer has the request at hand, only what
 	// followed it. Such a message can end, but never be sent: nobody knows what
@@ -50,6 +51,10 @@ func (s *State) DoubtfulSince() (domain.Position, bool) {
 
 // Certain reports whether nothing was sent: every attempt was refused.
 func (s *State) Certain() bool { return !s.Accepted && len(s.doubts) == 0 }
+
+// Bulk reports whether the message goes when nothing interactive of its number
+// waits: it was asked for so, or it was redriven, however many are at once.
+func (s *State) Bulk() bool { return s.Yielding || s.Request.Priority == Bulk }
 
 // Apply folds one event. Events must come in order, each once.
 func (s *State) Apply(e domain.Event) error {
@@ -102,6 +107,7 @@ func (s *State) Apply(e domain.Event) error {
 		s.Dead, s.Redriven = true, false
 	case TypeSendRedriven:
 		s.Dead, s.Redriven, s.Budget, s.Refused, s.Unknown = false, true, 0, nil, false
+		s.Yielding = true
 	case TypeSendCancelled:
 		s.Ended = Cancelled
 	case TypeSendExpired:
