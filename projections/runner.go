@@ -19,6 +19,11 @@ const (
 	// it stays below MaxBatchBytes with escapes and any one event on top.
 	batchBudget = 3 << 20
 
+	// writeEvery is the least time between two writes of a live model that
+	// keeps up: every write costs the same again, whether it has one event or
+	// a hundred. After a quiet moment the first event is written at once.
+	writeEvery = 20 * time.Millisecond
+
 	// writeTimeout bounds one write and its announcement. They are not cut
 	// short when the runner is stopped: a write whose answer is not awaited
 	// would lose its notices.
@@ -68,11 +73,24 @@ const forever = ^domain.Position(0)
 func (r *runner) run(ctx context.Context, until domain.Position) error {
 	defer r.rewind()
 	for r.at < until {
+		began := r.config.Clock.Now()
 		if err := r.persist(ctx, func() error { return r.step(ctx, until) }); err != nil {
+			return err
+		}
+		if err := r.pause(ctx, began); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// pause lets events gather before the next write of a live model. What was read
+// already is not kept waiting.
+func (r *runner) pause(ctx context.Context, began time.Time) error {
+	if r.live == nil || len(r.ahead) > 0 {
+		return nil
+	}
+	return r.config.Clock.Sleep(ctx, writeEvery-r.config.Clock.Now().Sub(began))
 }
 
 // persist repeats f with backoff until it succeeds, ctx ends, or trying again

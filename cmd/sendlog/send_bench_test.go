@@ -229,7 +229,7 @@ func (s *sendBench) cpu(b *testing.B) map[string]time.Duration {
 // newSendlogBench starts a pretend Meta and a house that sends to it.
 func newSendlogBench(b *testing.B) *sendBench {
 	meta := spawnUntil(b, settings{}, "listens", "mock-graph", "--addr", "127.0.0.1:0")
-	env := alone(b).with("GRAPH_URL", meta.url, "ADMIN_ADDR", "127.0.0.1:"+freePort(b), profileEnv, os.Getenv(profileEnv), "GOGC", os.Getenv("GOGC"))
+	env := alone(b).with("GRAPH_URL", meta.url, "ADMIN_ADDR", "127.0.0.1:"+freePort(b), profileEnv, os.Getenv(profileEnv))
 	house := spawn(b, env, "serve")
 	s := &sendBench{parts: map[string]int{"load": os.Getpid(), "meta": meta.cmd.Process.Pid, "ours": house.cmd.Process.Pid}}
 	client := &http.Client{Timeout: 10 * time.Second}

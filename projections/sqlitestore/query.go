@@ -60,24 +60,59 @@ func quote(name string) string { return `"` + strings.ReplaceAll(name, `"`, `""`
 // Get implements projections.Store.
 func (s *Store) Get(ctx context.Context, collection string, ids []string) (map[string]projections.Doc, error) {
 	found := make(map[string]projections.Doc, len(ids))
-	text, args := "SELECT id, last, body FROM "+quote(collection)+" WHERE id = ?", []any{""}
+	where, arg := "id = ?", any("")
 	switch len(ids) {
 	case 0:
 		return found, nil
 	case 1:
-		args[0] = ids[0]
+		arg = ids[0]
 	default:
 		list, err := json.Marshal(ids)
 		if err != nil {
 			return nil, explain("read documents", err)
 		}
-		text, args[0] = "SELECT id, last, body FROM "+quote(collection)+" WHERE id IN (SELECT value FROM json_each(?))", string(list)
+		where, arg = "id IN (SELECT value FROM json_each(?))", string(list)
 	}
-	docs, err := s.scan(ctx, text, args)
+	get, err := s.prepared(ctx, collection, "SELECT id, last, body FROM "+quote(collection)+" WHERE "+where)
+	if err != nil {
+		return nil, explain("read documents", err)
+	}
+	docs, err := scan(get.QueryContext(ctx, arg))
 	for _, d := range docs {
 		found[d.ID] = d
 	}
 	return found, err
+}
+
+// prepared returns a reading statement of a collection, compiled once: that
+// costs more than reading a document.
+func (s *Store) prepared(ctx context.Context, collection, text string) (*sql.Stmt, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if stmt := s.gets[collection][text]; stmt != nil {
+		return stmt, nil
+	}
+	stmt, err := s.read.PrepareContext(ctx, text)
+	if err != nil {
+		return nil, err
+	}
+	if s.gets[collection] == nil {
+		s.gets[collection] = map[string]*sql.Stmt{}
+	}
+	s.gets[collection][text] = stmt
+	return stmt, nil
+}
+
+// forget closes what is prepared for collections that are gone.
+func (s *Store) forget(collections []string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, c := range collections {
+		for _, stmt := range s.gets[c] {
+			_ = stmt.Close() // nothing was written through it
+		}
+		delete(s.gets, c)
+	}
 }
 
 // Range implements projections.Store. Every combination of values is one walk
@@ -123,7 +158,7 @@ func (s *Store) Range(ctx context.Context, q projections.Query) ([]projections.D
 		if len(chunk) == 1 {
 			text = strings.Replace(chunk[0], "*", "id, last, body", 1)
 		}
-		part, err := s.scan(ctx, text, args[:len(chunk)*perWalk])
+		part, err := scan(s.read.QueryContext(ctx, text, args[:len(chunk)*perWalk]...))
 		if err != nil {
 			return nil, err
 		}
@@ -181,9 +216,8 @@ func combinations(where []projections.Match) [][]string {
 	return all
 }
 
-// scan reads documents.
-func (s *Store) scan(ctx context.Context, text string, args []any) ([]projections.Doc, error) {
-	rows, err := s.read.QueryContext(ctx, text, args...)
+// scan reads the documents a query found.
+func scan(rows *sql.Rows, err error) ([]projections.Doc, error) {
 	if err != nil {
 		return nil, explain("read documents", err)
 	}

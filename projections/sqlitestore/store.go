@@ -8,6 +8,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"sync"
 
 	"modernc.org/sqlite" // registers the driver "sqlite"; its error type tells codes
 
@@ -37,6 +38,9 @@ const (
 type Store struct {
 	write *sql.DB // one connection
 	read  *sql.DB
+
+	mu   sync.Mutex
+	gets map[string]map[string]*sql.Stmt // what is prepared, by collection and text
 }
 
 var _ projections.Store = (*Store)(nil)
@@ -54,7 +58,7 @@ func Open(ctx context.Context, dir string) (*Store, error) {
 	if err := f.Close(); err != nil {
 		return nil, fmt.Errorf("make the file of the read models: %w", err)
 	}
-	s := &Store{}
+	s := &Store{gets: map[string]map[string]*sql.Stmt{}}
 	if s.write, err = open(path, 1, "_txlock=immediate"); err != nil {
 		return nil, err
 	}
@@ -227,6 +231,7 @@ func (s *Store) Switch(ctx context.Context, model string, present projections.Po
 
 // Drop implements projections.Store.
 func (s *Store) Drop(ctx context.Context, generation string, collections []string) error {
+	s.forget(collections)
 	return s.inTx(ctx, "drop a generation", func(tx *sql.Tx) error {
 		if _, err := tx.ExecContext(ctx, `DELETE FROM sendlog_checkpoints WHERE generation = ?`, generation); err != nil {
 			return err
