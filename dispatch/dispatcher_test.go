@@ -324,6 +324,39 @@ func TestUnreadableEventIsRejected(t *testing.T) {
 	}
 }
 
+// What is handed out time and again without an end is buried in the end, where
+// its tenant sees it, and never called; what is finished stays finished.
+func TestEndlessWorkIsBuried(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.provider.answer(func(c cloudapi.Call) cloudapi.Outcome {
+		t.Errorf("%s was called", c.Message)
+		return accepted(c)
+	})
+	tenure, over := context.WithCancel(t.Context())
+	l := w.d.begin(domain.Lane(number), tenure, t.Context())
+	hand := func(k domain.Key) {
+		events, err := w.log.Load(t.Context(), k)
+		if err != nil {
+			t.Fatal(err)
+		}
+		v := w.work.delivery(events[0])
+		v.Deliveries = mostDeliveries + 1
+		l.take(v)
+		<-w.work.finished
+	}
+	k := w.request("+14155550100", "hello")
+	hand(k)
+	wantTypes(t, w, k, "SendRequested", "SendDeadLettered")
+	if got := w.graves.buried(); !slices.Equal(got, []string{k.ID + " poison"}) {
+		t.Errorf("buried %v", got)
+	}
+	hand(k)
+	wantTypes(t, w, k, "SendRequested", "SendDeadLettered")
+	over()
+	l.end()
+}
+
 // Waits grow exponentially within their bounds, and the provider's own word is
 // the least.
 func TestPolicyWait(t *testing.T) {

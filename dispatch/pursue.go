@@ -34,6 +34,9 @@ type pursuit struct {
 // message comes again. Any other error means that this build cannot work it.
 func (d *Dispatcher) pursue(stop, calls context.Context, j *job) (err error) {
 	defer poisoned(&err)
+	if j.latest().Deliveries > mostDeliveries {
+		return errPoison
+	}
 	p := &pursuit{d: d, job: j, key: j.key, stop: stop, calls: calls}
 	err = p.begin()
 	for err == nil && stop.Err() == nil {
@@ -52,8 +55,15 @@ func (d *Dispatcher) pursue(stop, calls context.Context, j *job) (err error) {
 	return err
 }
 
-// errPoison says that working a message made this build panic.
-var errPoison = errors.New("working it panicked")
+// mostDeliveries is how often a message may be handed out in one tenure. It is
+// the last resort: one that is worked is held, and one that waits for a key or a
+// log comes once a minute, so it is reached after the better part of a day.
+const mostDeliveries = 1000
+
+// errPoison says that a message cannot be worked and does harm: working it made
+// this build panic, or it was handed out time and again and nobody ever came to
+// an end with it.
+var errPoison = errors.New("working it panicked, or never ended")
 
 // poisoned turns a panic into an error: one message must not take the process
 // with it.

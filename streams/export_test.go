@@ -28,7 +28,6 @@ func StreamConfigs() []jetstream.StreamConfig { return streamConfigs(1) }
 const (
 	ArchivePart     = archivePart
 	BacklogLook     = backlogLook
-	LaneMaxDeliver  = laneMaxDeliver
 	LiveBuffer      = liveBuffer
 	PinnedTTL       = lanePinnedTTL
 	PresenceLife    = presenceLife

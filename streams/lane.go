@@ -23,17 +23,17 @@ const lanePull = 500
 // called; until then Hold keeps it from being handed out again.
 type Delivery struct {
 	Event domain.Event
-	// Err says that it is to be rejected: the stored bytes cannot be read, and
-	// Event holds the key and position only; or it was handed out more than 50
-	// times in one tenure, and Event is whole. Of kind [domain.Unavailable] it
-	// says that the key to read it may still come: then the event does.
+	// Err says that the stored bytes cannot be read; Event then holds the key
+	// and position only. Of kind [domain.Unavailable] it says that the key to
+	// read them may still come: then the event does.
 	Err error
 	// Raw is the stored form, sealed as it is.
 	Raw []byte
 	// Due says that this is the copy of a request that waited for its time
 	// ([Broker.Schedule]). The event itself may have left the hot log meanwhile.
 	Due bool
-	// Deliveries counts how often it was handed out, this time included.
+	// Deliveries counts how often it was handed out in this tenure, this time
+	// included. There is no end to it: who cannot work it must say so.
 	Deliveries int
 
 	msg jetstream.Msg
@@ -258,16 +258,11 @@ func (b *Broker) handedDue(m jetstream.Msg) Delivery {
 	return d
 }
 
-// by says by which message it was handed out. A worker that is handed the same
-// event time and again without ever finishing it, or holding on to it, cannot
-// work it.
+// by says by which message it was handed out.
 func (d Delivery) by(m jetstream.Msg) Delivery {
 	d.msg = m
 	if meta, err := m.Metadata(); err == nil {
 		d.Deliveries = int(meta.NumDelivered)
-	}
-	if d.Err == nil && d.Deliveries > laneMaxDeliver {
-		d.Err = domain.Errorf(domain.Bug, nil, "it was handed out %d times and never finished", d.Deliveries-1)
 	}
 	return d
 }

@@ -38,10 +38,6 @@ const (
 	laneAckWait = 60 * time.Second
 	// laneMaxPending bounds the messages one lane holds in memory.
 	laneMaxPending = 2000
-	// laneMaxDeliver is a backstop far above the attempt limit. It is counted
-	// here (Delivery.by): a server that counts drops what reached its
-	// limit, and nobody would ever hear of it again.
-	laneMaxDeliver = 50
 	// lanePinnedTTL is how soon a lane is taken over from an owner that
 	// stopped asking for work.
 	lanePinnedTTL = 10 * time.Second
@@ -108,12 +104,15 @@ func dueConsumer(lane int) jetstream.ConsumerConfig {
 
 func workConsumer(name, subject string) jetstream.ConsumerConfig {
 	return jetstream.ConsumerConfig{
-		Durable:        name,
-		FilterSubject:  subject,
-		DeliverPolicy:  jetstream.DeliverAllPolicy,
-		AckPolicy:      jetstream.AckExplicitPolicy,
-		AckWait:        laneAckWait,
-		MaxDeliver:     -1, // see laneMaxDeliver
+		Durable:       name,
+		FilterSubject: subject,
+		DeliverPolicy: jetstream.DeliverAllPolicy,
+		AckPolicy:     jetstream.AckExplicitPolicy,
+		AckWait:       laneAckWait,
+		// A server that counts drops what reached its limit, and nobody would ever
+		// hear of it again; and its count begins anew with every reset. So who works
+		// the lane counts, and buries.
+		MaxDeliver:     -1,
 		MaxAckPending:  laneMaxPending,
 		PriorityPolicy: jetstream.PriorityPolicyPinned,
 		PriorityGroups: []string{laneGroup},
