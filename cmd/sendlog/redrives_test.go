@@ -115,6 +115,48 @@ func TestDeadLettersAndRedrive(t *testing.T) {
 	})
 }
 
+// The commands show a dead letter with its attempts, count before they act,
+// and tell how it went.
+func TestDeadLetterCommands(t *testing.T) {
+	t.Parallel()
+	pretend, env := meta(t, alone(t), 0)
+	r := start(t, env, quick)
+	tenant, _ := r.register("A", "106540352242922", "EAAtoken")
+	pretend.Script(refuseAll)
+	id := r.want(202, "POST", "/tenants/"+tenant+"/send", `{"to":"+14155550100","text":"x"}`).json(t)["id"].(string)
+	r.awaitStatus(tenant, id, message.Failed)
+	r.settle()
+	pretend.Script(nil)
+	for _, c := range []struct {
+		args  string
+		wants []string
+	}{
+		{"dlq list --code 131026 --tenant " + tenant, []string{id, "106540352242922", "dead"}},
+		{"dlq show " + id, []string{id, "refused", "131026", "ATTEMPT"}},
+		{"dlq redrive --code 131026 --dry-run", []string{tenant + "  131026  1", "1 of 1 would be tried again"}},
+		{"dlq redrive --code 131026 --yes", []string{"1 of 1 would be tried again", "1 of 1 are being tried again"}},
+		{"dlq redrives", []string{"done", "api"}},
+		{"dlq redrive " + id, []string{"1 left alone"}},
+		{"dlq show " + id, []string{"settled", "accepted", "by api (redrive_"}},
+	} {
+		var out, errOut lockedBuffer
+		root := newRoot(settings{"SENDLOG_URL": "http://" + r.adminAddr}.get, &out, &errOut)
+		root.SetArgs(strings.Fields(c.args))
+		if err := root.ExecuteContext(t.Context()); err != nil {
+			t.Fatalf("sendlog %s: %v", c.args, err)
+		}
+		for _, want := range c.wants {
+			if !strings.Contains(out.String(), want) {
+				t.Errorf("sendlog %s: no %q in\n%s", c.args, want, out.String())
+			}
+		}
+		if strings.HasSuffix(c.args, "--yes") {
+			r.awaitStatus(tenant, id, message.Read)
+			r.settle()
+		}
+	}
+}
+
 // A redrive keeps its pace, is cancelled in the middle, and one that is started
 // again goes on where it was: each message is sent once. A tenant redrives its
 // own letters only.
