@@ -41,7 +41,7 @@ func ask[T any](ctx context.Context, question func(context.Context) (T, error)) 
 
 // asker is JetStream as this room uses it: whatever is read, or made in a way
 // that may be repeated, is asked for until it is answered ([ask]). The rest, as
-// publishing and purging, is handed on as it is.
+// publishing, is handed on as it is.
 type asker struct{ jetstream.JetStream }
 
 func (a asker) Stream(ctx context.Context, name string) (askedStream, error) {
@@ -111,6 +111,19 @@ func (s askedStream) GetLastMsgForSubject(ctx context.Context, subject string) (
 	return ask(ctx, func(ctx context.Context) (*jetstream.RawStreamMsg, error) {
 		return s.Stream.GetLastMsgForSubject(ctx, subject)
 	})
+}
+
+// purgePatience bounds one purge: of a hot log of millions it takes seconds.
+const purgePatience = time.Minute
+
+// purge forgets what is before a sequence.
+func (s askedStream) purge(ctx context.Context, before uint64) error {
+	ctx, cancel := context.WithTimeout(ctx, purgePatience)
+	defer cancel()
+	_, err := ask(ctx, func(ctx context.Context) (struct{}, error) {
+		return struct{}{}, s.Purge(ctx, jetstream.WithPurgeSequence(before))
+	})
+	return err
 }
 
 // consumers lists the consumers of a stream.

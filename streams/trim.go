@@ -57,7 +57,7 @@ func (a *Archiver) Purge(ctx context.Context) (domain.Position, error) {
 	}
 	for next := h.first; next <= cut; first = domain.Position(next) {
 		next = min(next+purgeStep, cut+1)
-		if err := b.events.Purge(ctx, jetstream.WithPurgeSequence(next)); err != nil {
+		if err := b.events.purge(ctx, next); err != nil {
 			return first, unavailable(fmt.Errorf("purge the hot log up to %d: %w", next-1, err))
 		}
 	}
