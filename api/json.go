@@ -1,8 +1,6 @@
 package api
 
 import (
-	"bytes"
-	"encoding/json"
 	"time"
 
 	"github.com/gofiber/fiber/v2"
@@ -12,15 +10,15 @@ import (
 
 // answer writes v as the JSON body of a success.
 func answer(c *fiber.Ctx, status int, v any) error {
-	var b bytes.Buffer
-	enc := json.NewEncoder(&b)
-	enc.SetEscapeHTML(false) // text is text; the content type and nosniff keep browsers from reading it as anything else
-	if err := enc.Encode(v); err != nil {
+	// Text is text; the content type and nosniff keep browsers from reading it as
+	// anything else.
+	body, err := domain.JSON(v)
+	if err != nil {
 		return domain.Errorf(domain.Bug, err, "something broke on our side")
 	}
 	c.Status(status)
 	c.Set(fiber.HeaderContentType, fiber.MIMEApplicationJSON)
-	c.Response().SetBodyRaw(b.Bytes())
+	c.Response().SetBodyRaw(append(body, '\n'))
 	return nil
 }
 

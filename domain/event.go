@@ -1,7 +1,6 @@
 package domain
 
 import (
-	"bytes"
 	"encoding/json"
 	"fmt"
 	"reflect"
@@ -85,11 +84,11 @@ type Fact interface {
 func NewEvent(key Key, at time.Time, actor string, f Fact) (Event, error) {
 	e := Event{ID: NewEventID(), Type: f.EventType(), Version: 1, Key: key, At: at.UTC(), Actor: actor}
 	var err error
-	if e.Facts, err = encode(f); err != nil {
+	if e.Facts, err = JSON(f); err != nil {
 		return Event{}, fmt.Errorf("encode facts of %s: %w", e.Type, err)
 	}
 	if p := f.Personal(); p != nil {
-		if e.Personal, err = encode(p); err != nil {
+		if e.Personal, err = JSON(p); err != nil {
 			return Event{}, fmt.Errorf("encode personal part of %s: %w", e.Type, err)
 		}
 	}
@@ -123,16 +122,4 @@ func (e Event) Decode(f Fact) error {
 		e.shared.Store(&known)
 	}
 	return nil
-}
-
-// encode is json.Marshal without HTML escaping, so that provider JSON inside a
-// payload keeps its own bytes.
-func encode(v any) (json.RawMessage, error) {
-	var b bytes.Buffer
-	enc := json.NewEncoder(&b)
-	enc.SetEscapeHTML(false)
-	if err := enc.Encode(v); err != nil {
-		return nil, err
-	}
-	return bytes.TrimSuffix(b.Bytes(), []byte("\n")), nil
 }

@@ -1,7 +1,6 @@
 package projections
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -221,25 +220,13 @@ func (d *Docs) batch(from, to domain.Position) (Batch, error) {
 			}
 			continue
 		}
-		body, err := encode(e.doc)
+		body, err := domain.JSON(e.doc)
 		if err != nil {
 			return Batch{}, fmt.Errorf("encode a document of %s: %w", r.Collection, err)
 		}
 		b.Puts = append(b.Puts, Put{collection, Doc{ID: r.ID, Last: e.doc.head().LastPosition, Body: body}})
 	}
 	return b, nil
-}
-
-// encode writes the one JSON form of a document: compact, members in the
-// order of the struct, no HTML escaping.
-func encode(v any) (json.RawMessage, error) {
-	var b bytes.Buffer
-	enc := json.NewEncoder(&b)
-	enc.SetEscapeHTML(false)
-	if err := enc.Encode(v); err != nil {
-		return nil, err
-	}
-	return bytes.TrimSuffix(b.Bytes(), []byte("\n")), nil
 }
 
 // fold folds one event. An error of the store is returned as it is; any other

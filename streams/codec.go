@@ -1,7 +1,6 @@
 package streams
 
 import (
-	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -57,13 +56,10 @@ func (c codec) encode(e domain.Event) ([]byte, error) {
 			return nil, fmt.Errorf("seal %s: %w", e.Type, err)
 		}
 	}
-	var buf bytes.Buffer
-	enc := json.NewEncoder(&buf)
-	enc.SetEscapeHTML(false) // facts come back as they were spelled
-	if err := enc.Encode(env); err != nil {
+	b, err := domain.JSON(env)
+	if err != nil {
 		return nil, fmt.Errorf("encode %s: %w", e.Type, err)
 	}
-	b := bytes.TrimSuffix(buf.Bytes(), []byte("\n"))
 	if len(b) > domain.MaxEvent {
 		return nil, domain.Errorf(domain.TooLarge, nil, "the event would be %d bytes; the log takes %d", len(b), domain.MaxEvent)
 	}

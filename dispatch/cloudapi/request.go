@@ -1,8 +1,6 @@
 package cloudapi
 
 import (
-	"bytes"
-	"encoding/json"
 	"errors"
 	"regexp"
 	"strings"
@@ -52,13 +50,11 @@ func newRequest(call Call) (request, error) {
 	for k, v := range envelope {
 		fields[k] = encoded(v)
 	}
-	var b bytes.Buffer
-	enc := json.NewEncoder(&b)
-	enc.SetEscapeHTML(false)
-	if err := enc.Encode(fields); err != nil {
+	body, err := domain.JSON(fields)
+	if err != nil {
 		return request{}, err
 	}
-	r.body = b.Bytes()
+	r.body = body
 	return r, nil
 }
 

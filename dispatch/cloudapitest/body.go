@@ -3,7 +3,6 @@ package cloudapitest
 import (
 	"bytes"
 	"encoding/base64"
-	"encoding/json"
 	"fmt"
 	"hash/fnv"
 	"slices"
@@ -180,13 +179,10 @@ func (s *Server) status(q request, wamid, word string, at time.Time, f Fault) ho
 // metaJSON encodes the way Meta does and signs: compact, non-ASCII as
 // lower-case \uXXXX with surrogate pairs, "/" as "\/" (section 4.2).
 func metaJSON(v any) []byte {
-	var plain bytes.Buffer
-	enc := json.NewEncoder(&plain)
-	enc.SetEscapeHTML(false)
-	if err := enc.Encode(v); err != nil {
+	text, err := domain.JSON(v)
+	if err != nil {
 		panic("cloudapitest: encode: " + err.Error()) // only our own structs and strings come here
 	}
-	text := bytes.TrimSuffix(plain.Bytes(), []byte{'\n'})
 	escaped := make([]byte, 0, len(text)+16)
 	for i := 0; i < len(text); {
 		c := text[i]

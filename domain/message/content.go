@@ -146,13 +146,11 @@ func (s *content) encode() (json.RawMessage, error) {
 	if body, short := object[textType].(string); short && s.kind == textType {
 		object[textType] = map[string]any{"body": body}
 	}
-	var b bytes.Buffer
-	enc := json.NewEncoder(&b)
-	enc.SetEscapeHTML(false)
-	if err := enc.Encode(object); err != nil {
+	b, err := domain.JSON(object)
+	if err != nil {
 		return nil, fmt.Errorf("encode content: %w", err)
 	}
-	return bytes.TrimSuffix(b.Bytes(), []byte("\n")), nil
+	return b, nil
 }
 
 var whatsapp = word("whatsapp")

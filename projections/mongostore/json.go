@@ -159,11 +159,7 @@ func writeValue(b *bytes.Buffer, v bson.RawValue) error {
 // writeText writes a JSON text as encoding/json does without HTML escaping,
 // so that a document comes back byte for byte.
 func writeText(b *bytes.Buffer, s string) error {
-	enc := json.NewEncoder(b)
-	enc.SetEscapeHTML(false)
-	if err := enc.Encode(s); err != nil {
-		return err
-	}
-	b.Truncate(b.Len() - 1) // the encoder ends its value with a new line
-	return nil
+	text, err := domain.JSON(s)
+	b.Write(text)
+	return err
 }

@@ -1,7 +1,6 @@
 package mongostore
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -195,16 +194,14 @@ func (s *Store) Apply(ctx context.Context, b projections.Batch) error {
 const maxPending = 15 << 20
 
 func encodeBatch(b projections.Batch) ([]byte, error) {
-	var pending bytes.Buffer
-	enc := json.NewEncoder(&pending)
-	enc.SetEscapeHTML(false) // escapes would make it up to six times as long
-	if err := enc.Encode(b); err != nil {
+	pending, err := domain.JSON(b)
+	if err != nil {
 		return nil, domain.Errorf(domain.Bug, err, "a batch of %s cannot be encoded", b.Generation)
 	}
-	if pending.Len() > maxPending {
-		return nil, domain.Errorf(domain.TooLarge, nil, "a batch of %s has %d bytes", b.Generation, pending.Len())
+	if len(pending) > maxPending {
+		return nil, domain.Errorf(domain.TooLarge, nil, "a batch of %s has %d bytes", b.Generation, len(pending))
 	}
-	return pending.Bytes(), nil
+	return pending, nil
 }
 
 // decide makes b the pending batch if the checkpoint is where it begins.
