@@ -73,7 +73,7 @@ func (s *Store) Get(ctx context.Context, collection string, ids []string) (map[s
 		}
 		where, arg = "id IN (SELECT value FROM json_each(?))", string(list)
 	}
-	get, err := s.prepared(ctx, collection, "SELECT id, last, body FROM "+quote(collection)+" WHERE "+where)
+	get, err := s.prepared(ctx, s.read, collection, "SELECT id, last, body FROM "+quote(collection)+" WHERE "+where)
 	if err != nil {
 		return nil, explain("read documents", err)
 	}
@@ -84,34 +84,34 @@ func (s *Store) Get(ctx context.Context, collection string, ids []string) (map[s
 	return found, err
 }
 
-// prepared returns a reading statement of a collection, compiled once: that
-// costs more than reading a document.
-func (s *Store) prepared(ctx context.Context, collection, text string) (*sql.Stmt, error) {
+// prepared returns a statement of a collection, compiled once per connection:
+// that costs more than reading or writing a document.
+func (s *Store) prepared(ctx context.Context, db *sql.DB, collection, text string) (*sql.Stmt, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if stmt := s.gets[collection][text]; stmt != nil {
+	if stmt := s.compiled[collection][text]; stmt != nil {
 		return stmt, nil
 	}
-	stmt, err := s.read.PrepareContext(ctx, text)
+	stmt, err := db.PrepareContext(ctx, text)
 	if err != nil {
 		return nil, err
 	}
-	if s.gets[collection] == nil {
-		s.gets[collection] = map[string]*sql.Stmt{}
+	if s.compiled[collection] == nil {
+		s.compiled[collection] = map[string]*sql.Stmt{}
 	}
-	s.gets[collection][text] = stmt
+	s.compiled[collection][text] = stmt
 	return stmt, nil
 }
 
-// forget closes what is prepared for collections that are gone.
+// forget closes what is compiled for collections that are gone.
 func (s *Store) forget(collections []string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, c := range collections {
-		for _, stmt := range s.gets[c] {
+		for _, stmt := range s.compiled[c] {
 			_ = stmt.Close() // nothing was written through it
 		}
-		delete(s.gets, c)
+		delete(s.compiled, c)
 	}
 }
 

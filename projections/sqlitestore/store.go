@@ -39,8 +39,8 @@ type Store struct {
 	write *sql.DB // one connection
 	read  *sql.DB
 
-	mu   sync.Mutex
-	gets map[string]map[string]*sql.Stmt // what is prepared, by collection and text
+	mu       sync.Mutex
+	compiled map[string]map[string]*sql.Stmt // by collection and text
 }
 
 var _ projections.Store = (*Store)(nil)
@@ -58,7 +58,7 @@ func Open(ctx context.Context, dir string) (*Store, error) {
 	if err := f.Close(); err != nil {
 		return nil, fmt.Errorf("make the file of the read models: %w", err)
 	}
-	s := &Store{gets: map[string]map[string]*sql.Stmt{}}
+	s := &Store{compiled: map[string]map[string]*sql.Stmt{}}
 	if s.write, err = open(path, 1, "_txlock=immediate"); err != nil {
 		return nil, err
 	}
@@ -116,20 +116,29 @@ func (s *Store) Create(ctx context.Context, generation string, at projections.Ch
 
 // Apply implements projections.Store: one transaction.
 func (s *Store) Apply(ctx context.Context, b projections.Batch) error {
+	// Compiled before: the one connection that writes will be the transaction's.
+	puts, drops, unready := s.compile(ctx, b)
 	return s.inTx(ctx, "write a batch", func(tx *sql.Tx) error {
 		done, err := advance(ctx, tx, b)
 		if err != nil || done {
 			return err
 		}
-		puts := statements{tx: tx, text: putSQL}
+		if unready != nil { // not before: of a generation that is gone, the place in it says more
+			return unready
+		}
+		for collection, stmt := range puts {
+			puts[collection] = tx.StmtContext(ctx, stmt)
+		}
 		for _, p := range b.Puts {
-			if err := puts.exec(ctx, p.Collection, p.ID, int64(p.Last), string(p.Body)); err != nil {
+			if _, err := puts[p.Collection].ExecContext(ctx, p.ID, int64(p.Last), string(p.Body)); err != nil {
 				return err
 			}
 		}
-		drops := statements{tx: tx, text: deleteSQL}
+		for collection, stmt := range drops {
+			drops[collection] = tx.StmtContext(ctx, stmt)
+		}
 		for _, r := range b.Deletes {
-			if err := drops.exec(ctx, r.Collection, r.ID); err != nil {
+			if _, err := drops[r.Collection].ExecContext(ctx, r.ID); err != nil {
 				return err
 			}
 		}
@@ -137,28 +146,21 @@ func (s *Store) Apply(ctx context.Context, b projections.Batch) error {
 	})
 }
 
-// statements prepares one statement per collection for one transaction, which
-// closes them when it ends.
-type statements struct {
-	tx   *sql.Tx
-	text func(collection string) string
-	of   map[string]*sql.Stmt
-}
-
-func (s *statements) exec(ctx context.Context, collection string, args ...any) error {
-	stmt := s.of[collection]
-	if stmt == nil {
-		var err error
-		if stmt, err = s.tx.PrepareContext(ctx, s.text(collection)); err != nil {
-			return err
+// compile returns the statements a batch needs, by collection.
+func (s *Store) compile(ctx context.Context, b projections.Batch) (puts, drops map[string]*sql.Stmt, err error) {
+	puts, drops = map[string]*sql.Stmt{}, map[string]*sql.Stmt{}
+	add := func(to map[string]*sql.Stmt, collection string, text func(string) string) {
+		if to[collection] == nil && err == nil {
+			to[collection], err = s.prepared(ctx, s.write, collection, text(collection))
 		}
-		if s.of == nil {
-			s.of = map[string]*sql.Stmt{}
-		}
-		s.of[collection] = stmt
 	}
-	_, err := stmt.ExecContext(ctx, args...)
-	return err
+	for _, p := range b.Puts {
+		add(puts, p.Collection, putSQL)
+	}
+	for _, r := range b.Deletes {
+		add(drops, r.Collection, deleteSQL)
+	}
+	return puts, drops, err
 }
 
 // advance moves the checkpoint, or reports that the batch was written before.
