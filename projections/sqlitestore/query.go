@@ -60,13 +60,11 @@ func quote(name string) string { return `"` + strings.ReplaceAll(name, `"`, `""`
 // Get implements projections.Store.
 func (s *Store) Get(ctx context.Context, collection string, ids []string) (map[string]projections.Doc, error) {
 	found := make(map[string]projections.Doc, len(ids))
-	where, arg := "id = ?", any("")
-	switch len(ids) {
-	case 0:
+	if len(ids) == 0 {
 		return found, nil
-	case 1:
-		arg = ids[0]
-	default:
+	}
+	where, arg := "id = ?", ids[0]
+	if len(ids) > 1 {
 		list, err := json.Marshal(ids)
 		if err != nil {
 			return nil, explain("read documents", err)
