@@ -176,7 +176,7 @@ func (b *Broker) openBacklogs(ctx context.Context, subject string) ([]Backlog, e
 // event of this number that a lane hands out later was looked at exactly if it
 // is before next.
 //
-// A delivery that cannot be read carries an error, as in [Broker.Lane]; its
+// A delivery that cannot be read carries an error, as in [Broker.Work]; its
 // Done, Hold and Reject do nothing, because the backlog remembers it. Events
 // whose number cannot be told are left out: the lane has handed them out, to be
 // rejected.

@@ -21,7 +21,7 @@ const publishers = 4
 const recorderPending = 16384
 
 // Broker is the connected log with all it offers: [Broker.Events],
-// [Broker.Reader], [Broker.Lane], [Broker.Tenants], [Broker.Quarantine],
+// [Broker.Reader], [Broker.Work], [Broker.Tenants], [Broker.Quarantine],
 // [Broker.Dead], [Broker.Live], [Broker.Archiver].
 type Broker struct {
 	conns    []*nats.Conn // publishers, then the recorder, the reader and the copier

@@ -15,6 +15,9 @@
 //   - [Archiver] copies each event once, whoever else archives and wherever it
 //     is killed. An event leaves the hot log from the front only, when it is
 //     archived on disk, old, and done with.
+//   - [Broker.Work] hands each lane to one of any number of processes. What a
+//     process took and did not finish comes again, in order, to whoever is next:
+//     from the lane, from a [Backlog], or from the schedule.
 //   - Personal parts are sealed before they leave the process and opened after
 //     they come back. No subject, header or error carries them.
 //
