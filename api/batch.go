@@ -67,15 +67,19 @@ func (s *Server) sendBatch(ctx context.Context, r request) error {
 			continue
 		}
 		// One recipient, one worker: that keeps their order.
-		n := maphash.String(seed, b.wish.To+b.wish.Recipient) % batchWorkers
+		n := maphash.String(seed, b.wish.Addressee()) % batchWorkers
 		lanes[n] = append(lanes[n], b)
 	}
+	id := requestID(r.c) // the workers must not ask for it
 	var working sync.WaitGroup
 	for _, lane := range lanes {
 		if len(lane) > 0 {
 			working.Go(func() {
 				for _, b := range lane {
-					b.receipt, _, b.err = s.accept(ctx, r, b.wish)
+					b.err = s.guarded(id, func() (err error) {
+						b.receipt, _, err = s.accept(ctx, r, b.wish)
+						return err
+					})
 				}
 			})
 		}

@@ -1,6 +1,7 @@
 package api
 
 import (
+	"context"
 	"fmt"
 	"net/http"
 	"strings"
@@ -72,13 +73,14 @@ func TestBatch(t *testing.T) {
 }
 
 // Messages of a batch to one person are recorded in its order, however many
-// are recorded at once.
+// are recorded at once, and however the person's number is written.
 func TestBatchKeepsTheOrderOfARecipient(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
+	spellings := []string{"+1415555%04d", "+1 415 555 %04d", "+1-415-555-%04d", "+1 (415) 555.%04d"}
 	var items []string
 	for i := range maxBatch {
-		items = append(items, fmt.Sprintf(`{"to":"+1415555%04d","text":"%d"}`, i%7, i))
+		items = append(items, fmt.Sprintf(`{"to":"`+spellings[i%len(spellings)]+`","text":"%d"}`, i%7, i))
 	}
 	_, out := w.batch(t, `{"messages":[`+strings.Join(items, ",")+`]}`)
 	if out.Accepted != maxBatch {
@@ -121,6 +123,28 @@ func TestBatchRefusedWhole(t *testing.T) {
 	}
 	if len(w.house.requests) > 0 {
 		t.Errorf("%d messages were recorded", len(w.house.requests))
+	}
+}
+
+// A message that makes this build panic takes neither its neighbours nor the
+// server with it.
+func TestBatchSurvivesAPanic(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	first := make(chan bool, 1)
+	first <- true
+	w.house.onAccept = func(context.Context) error {
+		select {
+		case <-first:
+			panic(canaryText)
+		default:
+			return nil
+		}
+	}
+	item := `{"to":"+14155550100","text":"x"}`
+	_, out := w.batch(t, `{"messages":[`+item+`,`+item+`]}`)
+	if out.Accepted != 1 || out.Refused != 1 || out.Data[0].Problem == nil || out.Data[0].Problem.Status != 500 {
+		t.Errorf("%+v", out)
 	}
 }
 

@@ -28,6 +28,9 @@ func (s *Server) cancel(ctx context.Context, r request) error {
 	if !domain.ValidToken(string(id)) || !strings.HasPrefix(string(id), "msg_") {
 		return domain.Errorf(domain.Unknown, nil, "there is no such message to send")
 	}
+	if r.who.Test && !r.tenant.Simulated() { // which number the message is of, only its events tell
+		return domain.Errorf(domain.Forbidden, nil, "a test key is for simulated numbers, and this tenant has others")
+	}
 	done, err := s.ports.Canceller.Cancel(ctx, r.tenant.ID, id, r.actor)
 	if err != nil {
 		return err

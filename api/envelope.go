@@ -57,10 +57,28 @@ func (s *Server) envelope(c *fiber.Ctx) error {
 	return nil
 }
 
-// guard runs the rest of the handlers and makes an error of a panic. The
-// value of a panic may quote a request, so only the runtime's own words are
-// logged; the stack names functions and addresses.
-func (s *Server) guard(c *fiber.Ctx) (err error) {
+// guard runs the rest of the handlers. One that panics has written nothing.
+func (s *Server) guard(c *fiber.Ctx) error {
+	finished := false
+	err := s.guarded(requestID(c), func() error {
+		err := refuseEncoded(c)
+		if err == nil {
+			err = c.Next()
+		}
+		finished = true
+		return err
+	})
+	if !finished {
+		c.Response().Reset()
+		stamp(c)
+	}
+	return err
+}
+
+// guarded runs f and makes an error of a panic. The value of a panic may quote
+// a request, so only the runtime's own words are logged; the stack names
+// functions and addresses.
+func (s *Server) guarded(id string, f func() error) (err error) {
 	defer func() {
 		p := recover()
 		if p == nil {
@@ -70,16 +88,11 @@ func (s *Server) guard(c *fiber.Ctx) (err error) {
 		if e, ok := p.(runtime.Error); ok {
 			words = e.Error()
 		}
-		s.cfg.Log.Error("api: handler panicked", slog.String("request_id", requestID(c)),
+		s.cfg.Log.Error("api: handler panicked", slog.String("request_id", id),
 			slog.String("panic", words), slog.String("stack", string(debug.Stack())))
-		c.Response().Reset()
-		stamp(c)
 		err = domain.Errorf(domain.Bug, nil, "something broke on our side; whoever runs this server finds it by the request id")
 	}()
-	if err := refuseEncoded(c); err != nil {
-		return err
-	}
-	return c.Next()
+	return f()
 }
 
 // refuseUnread answers what was no request we could read: too large, too

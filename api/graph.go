@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"regexp"
 	"strings"
 
 	"github.com/gofiber/fiber/v2"
@@ -16,6 +17,9 @@ import (
 // client of Meta's that is given this server's address and an API key of ours
 // for its access token sends through sendlog, and need not know it.
 const graphPath = `/:version<regex(^v[0-9]+\.[0-9]+$)>/:numberId/messages`
+
+// graphShape tells a path of graphPath also from what no route took.
+var graphShape = regexp.MustCompile(`^/v[0-9]+\.[0-9]+/[^/]+/messages$`)
 
 // graphAccepted is Meta's answer to a send (section 2.7). The id is ours: the
 // provider's is known only later.
@@ -105,6 +109,8 @@ func (s *Server) graphSend(ctx context.Context, r request) error {
 	out := graphAccepted{Product: "whatsapp", Messages: []graphMessage{{receipt.ID}}}
 	switch {
 	case wish.RecipientType == "group":
+	case wish.To != "" && wish.To[0] >= 'A' && wish.To[0] <= 'Z': // here a user id may stand in to as well
+		out.Contacts = []graphContact{{Input: wish.To, UserID: wish.To}}
 	case wish.To != "":
 		digits := strings.Map(func(r rune) rune {
 			if r < '0' || r > '9' {

@@ -5,6 +5,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/sendlog/sendlog/domain"
 	"github.com/sendlog/sendlog/domain/message"
 	"github.com/sendlog/sendlog/domain/tenant"
 )
@@ -38,6 +39,8 @@ func TestGraphSend(t *testing.T) {
 		"to digits": {`{"messaging_product":"whatsapp","to":"` + canaryPhone + `","text":{"body":"x"}}`,
 			`[{"input":"+` + canaryPhone + `","wa_id":"` + canaryPhone + `"}]`},
 		"to a user id": {`{"messaging_product":"whatsapp","recipient":"US.13491208655302741918","type":"image","image":{"id":"1"}}`,
+			`[{"input":"US.13491208655302741918","user_id":"US.13491208655302741918"}]`},
+		"to a user id in to": {`{"messaging_product":"whatsapp","to":"US.13491208655302741918","text":{"body":"x"}}`,
 			`[{"input":"US.13491208655302741918","user_id":"US.13491208655302741918"}]`},
 	} {
 		r := send(c.body)
@@ -79,6 +82,9 @@ func TestGraphRefusal(t *testing.T) {
 		"no recipient":        {ask{body: `{"messaging_product":"whatsapp","text":{"body":"x"}}`, key: w.a.APIKey}, 400, 100, "/to"},
 		"a field of ours":     {ask{body: `{"messaging_product":"whatsapp","to":"+14155550100","text":{"body":"x"},"ttl":5}`, key: w.a.APIKey}, 400, 100, "/ttl"},
 		"no JSON":             {ask{body: `{`, key: w.a.APIKey}, 400, 100, "JSON value"},
+		"a compressed body":   {ask{body: text, key: w.a.APIKey, header: []string{"Content-Encoding", "gzip"}}, 415, 100, "Content-Encoding"},
+		"too large a body":    {ask{body: `{"text":"` + strings.Repeat("x", domain.MaxRequestBody) + `"}`, key: w.a.APIKey}, 413, 100, "larger"},
+		"another method":      {ask{method: "PUT", key: w.a.APIKey}, 405, 1, "POST"},
 		"another type":        {ask{body: text, key: w.a.APIKey, noType: true, header: []string{"Content-Type", "text/plain"}}, 415, 100, "application/json"},
 		"the same key, other": {ask{body: text, key: w.a.APIKey, header: []string{"Idempotency-Key", "used"}}, 422, 100, "different request"},
 	} {
@@ -86,7 +92,9 @@ func TestGraphRefusal(t *testing.T) {
 			w.do(t, ask{method: "POST", path: "/v25.0/111111111111111/messages", key: w.a.APIKey, header: c.ask.header,
 				body: `{"messaging_product":"whatsapp","to":"+14155550100","text":{"body":"first"}}`})
 		}
-		c.ask.method = "POST"
+		if c.ask.method == "" {
+			c.ask.method = "POST"
+		}
 		if c.ask.path == "" {
 			c.ask.path = "/v25.0/111111111111111/messages"
 		}

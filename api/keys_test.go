@@ -133,8 +133,8 @@ func TestIssueRefuses(t *testing.T) {
 	t.Error("a tenant may have any number of keys")
 }
 
-// A test key sends from simulated numbers only, and reads only where there are
-// no others.
+// A test key sends from simulated numbers only, and reads and takes back only
+// where there are no others.
 func TestTestKeys(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, withAuth)
@@ -165,6 +165,7 @@ func TestTestKeys(t *testing.T) {
 		t.Errorf("the only simulated one: %d %s", r.StatusCode, r.body)
 	}
 	checkProblem(t, w.do(t, ask{method: "GET", path: "/tenants/$A/messages", key: key}), 403, domain.Forbidden)
+	checkProblem(t, w.do(t, ask{method: "POST", path: "/tenants/$A/messages/msg_1/cancel", key: key}), 403, domain.Forbidden)
 	real.key = adminKey
 	if r := w.do(t, real); r.StatusCode != 200 {
 		t.Fatal(r.StatusCode, r.body)

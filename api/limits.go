@@ -42,6 +42,11 @@ const (
 	// below handlerTimeout by what accepting may take.
 	maxWait = 15 * time.Second
 
+	// maxWaitsPerTenant bounds the answers of one tenant that are held at once.
+	// Each costs a connection and a subscription with its buffer (90 KiB); past
+	// it the preference is not heeded, and the answer comes at once.
+	maxWaitsPerTenant = 256
+
 	// maxRedriveIDs bounds the messages named in one redrive.
 	maxRedriveIDs = 1000
 

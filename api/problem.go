@@ -83,7 +83,7 @@ func (s *Server) refuse(c *fiber.Ctx, route string, err error) {
 	}
 	var words any = p
 	contentType := "application/problem+json"
-	if route == graphPath { // whose clients know Meta's errors
+	if graphShape.MatchString(c.Path()) { // whose clients know Meta's errors
 		words, contentType = graphProblem(e, p), fiber.MIMEApplicationJSON
 	}
 	body, err := json.Marshal(words)

@@ -64,7 +64,8 @@ type Server struct {
 	adminHash [sha256.Size]byte // of AdminKey
 	cursors   cursors
 	noToken   sync.Once // says once that VERIFY_TOKEN is missing
-	streams   streams
+	streams   places    // open event streams
+	waits     places    // answers that are held
 
 	// requests ends when draining took too long, streaming as soon as it
 	// begins.
@@ -84,7 +85,8 @@ func New(cfg Config) *Server {
 		ports:     cfg.Ports,
 		adminHash: sha256.Sum256([]byte(cfg.AdminKey)),
 		cursors:   newCursors(cfg.CursorKey),
-		streams:   streams{open: map[domain.TenantID]int{}},
+		streams:   newPlaces(maxStreamsPerTenant),
+		waits:     newPlaces(maxWaitsPerTenant),
 	}
 	s.requests, s.cancelRequests = context.WithCancel(context.Background()) // the root of this server's work; Shutdown ends it
 	s.streaming, s.cancelStreams = context.WithCancel(s.requests)
@@ -187,10 +189,11 @@ func (s *Server) app(admin bool) *fiber.App {
 
 // bodyLimit lets only webhooks and batches be larger than a JSON request.
 func bodyLimit(h *fasthttp.RequestHeader) fasthttp.RequestConfig {
+	path, _, _ := bytes.Cut(h.RequestURI(), []byte("?"))
 	switch {
-	case bytes.HasPrefix(h.RequestURI(), []byte(webhookPath)):
+	case bytes.HasPrefix(path, []byte(webhookPath)):
 		return fasthttp.RequestConfig{MaxRequestBodySize: domain.MaxWebhookBody}
-	case bytes.HasSuffix(h.RequestURI(), []byte(batchPath)):
+	case bytes.HasSuffix(path, []byte(batchPath)):
 		return fasthttp.RequestConfig{MaxRequestBodySize: maxBatchBody}
 	}
 	return fasthttp.RequestConfig{MaxRequestBodySize: domain.MaxRequestBody}

@@ -18,25 +18,29 @@ import (
 	"github.com/sendlog/sendlog/domain"
 )
 
-// streams counts the open event streams of each tenant.
-type streams struct {
-	mu   sync.Mutex
-	open map[domain.TenantID]int
+// places bounds what each tenant has open at once.
+type places struct {
+	most int // of one tenant
+
+	mu    sync.Mutex
+	taken map[domain.TenantID]int
 }
 
+func newPlaces(most int) places { return places{most: most, taken: map[domain.TenantID]int{}} }
+
 // enter takes one of a tenant's places; leave gives it back.
-func (s *streams) enter(t domain.TenantID) (leave func(), ok bool) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.open[t] >= maxStreamsPerTenant {
+func (p *places) enter(t domain.TenantID) (leave func(), ok bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.taken[t] >= p.most {
 		return nil, false
 	}
-	s.open[t]++
+	p.taken[t]++
 	return func() {
-		s.mu.Lock()
-		defer s.mu.Unlock()
-		if s.open[t]--; s.open[t] == 0 {
-			delete(s.open, t)
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		if p.taken[t]--; p.taken[t] == 0 {
+			delete(p.taken, t)
 		}
 	}, true
 }

@@ -55,6 +55,11 @@ type outcomeJSON struct {
 // answerSettled answers a send with its outcome: 200 when it is known in time,
 // and otherwise 202 with what is known.
 func (s *Server) answerSettled(ctx context.Context, r request, receipt message.Receipt, wait time.Duration) error {
+	leave, ok := s.waits.enter(r.tenant.ID)
+	if !ok { // a preference may be left aside; the request is in the log
+		return answer(r.c, fiber.StatusAccepted, viewReceipt(receipt))
+	}
+	defer leave()
 	v, known := s.settled(ctx, r.tenant.ID, receipt.ID, wait)
 	out := outcomeJSON{receiptJSON: viewReceipt(receipt), Error: viewError(v.ErrorCode, v.ErrorReason)}
 	if v.Status != "" {

@@ -47,6 +47,29 @@ func TestPreferWaitEnds(t *testing.T) {
 	}
 }
 
+// A tenant holds no more answers than its share: past it the answer comes at
+// once.
+func TestPreferWaitIsBounded(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	for range maxWaitsPerTenant {
+		leave, ok := w.server.waits.enter(w.a.Tenant.ID)
+		if !ok {
+			t.Fatal("no place")
+		}
+		defer leave()
+	}
+	r := w.do(t, ask{method: "POST", path: "/tenants/$A/send", body: `{"to":"+` + canaryPhone + `","text":"x"}`, header: []string{"Prefer", "wait=15"}})
+	var got receiptJSON
+	decodeInto(t, r.body, &got)
+	if r.StatusCode != http.StatusAccepted || got.ID == "" || r.Header.Get("Preference-Applied") != "" {
+		t.Errorf("%d %s", r.StatusCode, r.body)
+	}
+	if len(w.house.subscribed) > 0 {
+		t.Error("somebody waits")
+	}
+}
+
 // What the field Prefer may say, and what of it is heeded.
 func TestPreferredWait(t *testing.T) {
 	t.Parallel()

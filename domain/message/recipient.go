@@ -68,6 +68,16 @@ func (r Request) recipient(c *check, kind string) (to string, toGroup bool) {
 	return to, false
 }
 
+// Addressee is whom a request is to, spelled as it is recorded: the same words
+// for the same person. What cannot be read stays as it was written.
+func (r Request) Addressee() string {
+	r.Simulated = true // which number it leaves from may not be known yet
+	if to, _ := r.recipient(&check{}, textType); to != "" {
+		return to
+	}
+	return r.To + r.Recipient
+}
+
 // phoneNumber brings a phone number to "+" and digits, the only form Meta reads
 // the same way for every business (REFERENCE section 2.1).
 func phoneNumber(to string, simulated bool) (string, bool) {
