@@ -126,7 +126,7 @@ func (b *Broker) onDisk(ctx context.Context, stream string) error {
 	}
 	ctx, cancel := context.WithTimeout(ctx, domain.AppendTimeout)
 	defer cancel()
-	return durable(b.disk.of(stream).wait(ctx))
+	return undurable(b.disk.of(stream).wait(ctx))
 }
 
 func (c Config) dial() (*nats.Conn, error) {

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/sendlog/sendlog/domain"
+	"github.com/sendlog/sendlog/internal/durable"
 )
 
 // Group commit of the embedded log (ADR 0006).
@@ -166,7 +167,7 @@ func (f *fsyncs) sync() error {
 		}
 		_ = f.block.Close()
 		f.block, f.number = next, f.number+1
-		if err := syncDir(f.dir); err != nil {
+		if err := durable.SyncDir(f.dir); err != nil {
 			return err
 		}
 	}
@@ -196,7 +197,7 @@ func (f *fsyncs) open() error {
 	f.block = nil
 	stream := filepath.Dir(f.dir)
 	if err := errors.Join(syncFile(filepath.Join(stream, metaFile)), syncFile(filepath.Join(stream, metaSum)),
-		syncDir(stream), syncDir(filepath.Dir(stream))); err != nil {
+		durable.SyncDir(stream), durable.SyncDir(filepath.Dir(stream))); err != nil {
 		return err
 	}
 	entries, err := os.ReadDir(f.dir)
@@ -222,7 +223,7 @@ func (f *fsyncs) open() error {
 	if f.block, err = os.OpenFile(f.path(newest), os.O_RDWR, 0); err != nil {
 		return fmt.Errorf("open log block: %w", err)
 	}
-	return syncDir(f.dir)
+	return durable.SyncDir(f.dir)
 }
 
 // syncFile syncs a file of the log. A block that is purged meanwhile needs no
@@ -246,20 +247,8 @@ func (f *fsyncs) path(number int) string {
 	return filepath.Join(f.dir, strconv.Itoa(number)+".blk")
 }
 
-func syncDir(dir string) error {
-	d, err := os.Open(dir)
-	if err != nil {
-		return fmt.Errorf("open log directory: %w", err)
-	}
-	defer d.Close()
-	if err := d.Sync(); err != nil {
-		return fmt.Errorf("fsync log directory: %w", err)
-	}
-	return nil
-}
-
-// durable turns a sync's failure into the answer for a caller.
-func durable(err error) error {
+// undurable turns a sync's failure into the answer for a caller.
+func undurable(err error) error {
 	if err == nil {
 		return nil
 	}

@@ -11,6 +11,8 @@ import (
 	"path/filepath"
 
 	"github.com/minio/highwayhash"
+
+	"github.com/sendlog/sendlog/internal/durable"
 )
 
 // The server keeps the settings of a stream in two files, meta.inf and its
@@ -75,23 +77,7 @@ func mendStream(dir, name string) (mended bool, err error) {
 	}
 	if json.Unmarshal(settings, &config) != nil || config.Name != name {
 		// Torn by a power cut. Made again, the stream finds its events.
-		return true, errors.Join(os.Remove(filepath.Join(dir, metaFile)), syncDir(dir))
+		return true, errors.Join(os.Remove(filepath.Join(dir, metaFile)), durable.SyncDir(dir))
 	}
-	return true, writeWhole(dir, metaSum, []byte(want))
-}
-
-// writeWhole writes a file so that it is there whole or not at all.
-func writeWhole(dir, name string, data []byte) error {
-	draft, err := os.CreateTemp(dir, name+".*") // mode 0600
-	if err != nil {
-		return err
-	}
-	_, err = draft.Write(data)
-	if err = errors.Join(err, draft.Sync(), draft.Close()); err != nil {
-		return errors.Join(err, os.Remove(draft.Name()))
-	}
-	if err := os.Rename(draft.Name(), filepath.Join(dir, name)); err != nil {
-		return err
-	}
-	return syncDir(dir)
+	return true, durable.Replace(filepath.Join(dir, metaSum), []byte(want))
 }

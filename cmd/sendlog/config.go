@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/sendlog/sendlog/domain"
+	"github.com/sendlog/sendlog/internal/durable"
 	"github.com/sendlog/sendlog/internal/vault"
 	"github.com/sendlog/sendlog/streams"
 )
@@ -232,24 +233,7 @@ func makeMasterKey(path string) error {
 	if _, err := rand.Read(key); err != nil {
 		return fmt.Errorf("make a master key: %w", err)
 	}
-	draft, err := os.CreateTemp(dir, "master.key.*") // mode 0600
-	if err != nil {
-		return unusable("written", err)
-	}
-	defer os.Remove(draft.Name())
-	_, err = draft.WriteString(hex.EncodeToString(key) + "\n")
-	if err = errors.Join(err, draft.Sync(), draft.Close()); err != nil {
-		return unusable("written", err)
-	}
-	if err := os.Link(draft.Name(), path); err != nil && !errors.Is(err, os.ErrExist) {
-		return unusable("written", err)
-	}
-	d, err := os.Open(dir)
-	if err != nil {
-		return unusable("read", err)
-	}
-	defer d.Close()
-	if err := d.Sync(); err != nil {
+	if err := durable.Create(path, []byte(hex.EncodeToString(key)+"\n")); err != nil {
 		return unusable("written", err)
 	}
 	return nil
