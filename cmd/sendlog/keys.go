@@ -13,8 +13,6 @@ import (
 	"github.com/mattn/go-isatty"
 	"github.com/schollz/progressbar/v3"
 	"github.com/spf13/cobra"
-
-	"github.com/sendlog/sendlog/domain"
 )
 
 func keysCommand(c *client) *cobra.Command {
@@ -119,28 +117,20 @@ func watchRotation(cmd *cobra.Command, c *client) error {
 	if isatty.IsTerminal(os.Stderr.Fd()) {
 		show = rotationBar(cmd)
 	}
-	for {
-		var s rotationState
-		if err := c.call(cmd.Context(), http.MethodGet, "/keys/rotate", nil, &s); err != nil {
-			return err
-		}
+	return watch(cmd, c, "the rotation", "/keys/rotate", func(s rotationState) (bool, error) {
 		show(s)
 		switch s.State {
 		case "running":
+			return false, nil
 		case "done":
 			_, err := fmt.Fprintf(cmd.OutOrStdout(), "all %d tenants are under %s, and %d payloads of the quarantine were sealed anew; MASTER_KEY_PREVIOUS is no longer needed\n", s.Total, s.MasterKey, s.Resealed)
-			return err
-		default:
-			if s.Error != nil {
-				return errors.New(*s.Error + "; start it again to go on")
-			}
-			return fmt.Errorf("%d of %d tenants are done; start it again to go on", s.Done, s.Total)
+			return true, err
 		}
-		if err := (domain.SystemClock{}).Sleep(cmd.Context(), askEvery); err != nil {
-			fmt.Fprintln(cmd.OutOrStdout(), "the rotation goes on in the server; its progress: GET /keys/rotate")
-			return nil
+		if s.Error != nil {
+			return true, errors.New(*s.Error + "; start it again to go on")
 		}
-	}
+		return true, fmt.Errorf("%d of %d tenants are done; start it again to go on", s.Done, s.Total)
+	})
 }
 
 func rotationBar(cmd *cobra.Command) func(rotationState) {

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"net/http"
@@ -51,29 +50,37 @@ func watchRebuild(cmd *cobra.Command, c *client, id string) error {
 	if isatty.IsTerminal(os.Stderr.Fd()) {
 		show = bar(cmd)
 	}
-	for {
-		var s rebuildState
-		if err := c.call(cmd.Context(), http.MethodGet, "/rebuilds/"+id, nil, &s); err != nil {
-			return err
-		}
+	return watch(cmd, c, "the rebuild", "/rebuilds/"+id, func(s rebuildState) (bool, error) {
 		show(s)
 		switch s.State {
 		case "done":
 			took := time.Since(begun)
-			fmt.Fprintf(cmd.OutOrStdout(), "rebuilt from %d events in %s (%.0f events/s)\n",
+			_, err := fmt.Fprintf(cmd.OutOrStdout(), "rebuilt from %d events in %s (%.0f events/s)\n",
 				s.Events, took.Round(time.Millisecond), float64(s.Events)/max(took.Seconds(), 1e-3))
-			return nil
+			return true, err
 		case "failed":
 			if s.Error != nil {
-				return errors.New(*s.Error)
+				return true, errors.New(*s.Error)
 			}
-			return errors.New("the rebuild failed")
+			return true, errors.New("the rebuild failed")
 		}
-		if err := (domain.SystemClock{}).Sleep(cmd.Context(), askEvery); err != nil {
-			if errors.Is(err, context.Canceled) {
-				fmt.Fprintln(cmd.OutOrStdout(), "the rebuild goes on in the server; its progress: GET /rebuilds/"+id)
-				return nil
-			}
+		return false, nil
+	})
+}
+
+// watch asks for the state of something that goes on in the server, until look
+// says that it has ended. Ctrl-C ends the watching and nothing else.
+func watch[S any](cmd *cobra.Command, c *client, what, path string, look func(S) (ended bool, err error)) error {
+	for {
+		var s S
+		if err := c.call(cmd.Context(), http.MethodGet, path, nil, &s); err != nil {
+			return err
+		}
+		if ended, err := look(s); ended || err != nil {
+			return err
+		}
+		if (domain.SystemClock{}).Sleep(cmd.Context(), askEvery) != nil {
+			_, err := fmt.Fprintf(cmd.OutOrStdout(), "%s goes on in the server; its progress: GET %s\n", what, path)
 			return err
 		}
 	}
