@@ -8,12 +8,9 @@ import (
 	"testing"
 	"time"
 
-	"github.com/nats-io/nats-server/v2/server"
-	"github.com/nats-io/nats.go"
-	"github.com/nats-io/nats.go/jetstream"
-
 	"github.com/sendlog/sendlog/domain"
 	"github.com/sendlog/sendlog/domain/message"
+	"github.com/sendlog/sendlog/internal/plain"
 	"github.com/sendlog/sendlog/streams"
 )
 
@@ -26,7 +23,7 @@ func BenchmarkAppend(b *testing.B) {
 		for _, callers := range []int{1, 16, 64, 256} {
 			b.Run(fmt.Sprintf("%s/callers=%d", d, callers), func(b *testing.B) {
 				log := oneNode(b, d).Events()
-				raw := plain(b, d == streams.Strict)
+				raw := plain.Start(b, d == streams.Strict).Connect(4)
 				var ours, base time.Duration
 				b.ResetTimer()
 				for turn := range turns {
@@ -78,70 +75,4 @@ func timed(b *testing.B, n, callers int, fn func(i int) error) time.Duration {
 	}
 	wg.Wait()
 	return time.Since(began)
-}
-
-// plain is JetStream without us: the same server, in process, four connections.
-func plain(b *testing.B, always bool) []jetstream.JetStream {
-	b.Helper()
-	s, err := server.NewServer(&server.Options{ServerName: "plain", JetStream: true, StoreDir: b.TempDir(), DontListen: true,
-		NoSigs: true, NoLog: true, SyncInterval: 100 * time.Millisecond, SyncAlways: always})
-	if err != nil {
-		b.Fatal(err)
-	}
-	s.Start()
-	b.Cleanup(func() { s.Shutdown(); s.WaitForShutdown() })
-	var out []jetstream.JetStream
-	for range 4 {
-		nc, err := nats.Connect("", nats.InProcessServer(s))
-		if err != nil {
-			b.Fatal(err)
-		}
-		b.Cleanup(nc.Close)
-		js, err := jetstream.New(nc)
-		if err != nil {
-			b.Fatal(err)
-		}
-		out = append(out, js)
-	}
-	if _, err := out[0].CreateStream(b.Context(), jetstream.StreamConfig{Name: "RAW", Subjects: []string{"raw.>"}}); err != nil {
-		b.Fatal(err)
-	}
-	return out
-}
-
-// BenchmarkReadBacklog reads one number's backlog in portions, from a log of
-// SENDLOG_HOTLOG requests of 64 numbers and two tenants: what is looked at are
-// the requests of one tenant in one lane.
-func BenchmarkReadBacklog(b *testing.B) {
-	const portion = 256
-	events := sizeOf(b, hotLogEvents, 100_000)
-	e, log := openUnsealed(b, b.TempDir())
-	defer e.Shutdown()
-	defer log.Close()
-	for from := 0; from < events; from += 10_000 {
-		batch := make([]domain.Event, min(10_000, events-from))
-		for i := range batch {
-			k := outgoing(domain.NumberID(fmt.Sprint((from + i) % 64)))
-			if i%2 == 1 {
-				k.Tenant = tenantB
-			}
-			batch[i] = newEvent(b, k, "a message of some words, as people write them")
-		}
-		if err := log.Events().Record(b.Context(), batch); err != nil {
-			b.Fatal(err)
-		}
-	}
-	l := streams.Backlog{Tenant: tenantA, Number: "2", From: 1}
-	requests := 0
-	for b.Loop() {
-		got, next, end, err := log.ReadBacklog(b.Context(), l, portion)
-		if err != nil {
-			b.Fatal(err)
-		}
-		if requests += len(got); end {
-			next = 1
-		}
-		l.From = next
-	}
-	b.ReportMetric(float64(requests)/b.Elapsed().Seconds(), "requests/s")
 }

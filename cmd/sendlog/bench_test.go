@@ -11,12 +11,11 @@ import (
 	"testing"
 	"time"
 
-	"github.com/nats-io/nats-server/v2/server"
-	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/sendlog/sendlog/domain"
 	"github.com/sendlog/sendlog/domain/message"
+	"github.com/sendlog/sendlog/internal/plain"
 	"github.com/sendlog/sendlog/projections"
 	"github.com/sendlog/sendlog/streams"
 )
@@ -57,20 +56,20 @@ func benchAccept(b *testing.B, d streams.Durability, clients int) {
 	r := startConfig(b, c, quick)
 	tenant, _ := r.register("Bench", "106540352242922", "mock_bench")
 	ours := wish{HTTP: r.url + "/tenants/" + tenant + "/send", Clients: clients, For: benchRound}
-	raw := wish{NATS: rawServer(b, d == streams.Strict), Clients: clients, For: benchRound, Size: benchEvent}
+	raw := wish{NATS: plain.Start(b, d == streams.Strict).URL(), Clients: clients, For: benchRound, Size: benchEvent}
 	warm := ours
 	warm.For = time.Second
 	loadFrom(b, warm)
 	for b.Loop() {
-		var mine, plain []outcome
+		var mine, raws []outcome
 		for range benchRounds {
 			mine = append(mine, loadFrom(b, ours))
-			plain = append(plain, loadFrom(b, raw))
+			raws = append(raws, loadFrom(b, raw))
 		}
 		byRate := func(x, y outcome) int { return cmp.Compare(x.Rate, y.Rate) }
 		slices.SortFunc(mine, byRate)
-		slices.SortFunc(plain, byRate)
-		knee, base := mine[benchRounds/2], plain[benchRounds/2]
+		slices.SortFunc(raws, byRate)
+		knee, base := mine[benchRounds/2], raws[benchRounds/2]
 		half := ours
 		half.Rate = knee.Rate / 2
 		calm := loadFrom(b, half)
@@ -78,7 +77,7 @@ func benchAccept(b *testing.B, d streams.Durability, clients int) {
 		b.ReportMetric(base.Rate, "raw/s")
 		b.ReportMetric(knee.Rate/base.Rate, "ratio")
 		b.ReportMetric((mine[benchRounds-1].Rate-mine[0].Rate)/knee.Rate, "spread")
-		b.ReportMetric((plain[benchRounds-1].Rate-plain[0].Rate)/base.Rate, "raw-spread")
+		b.ReportMetric((raws[benchRounds-1].Rate-raws[0].Rate)/base.Rate, "raw-spread")
 		b.ReportMetric(milliseconds(knee.P99), "p99-ms")
 		b.ReportMetric(milliseconds(calm.P50), "half-p50-ms")
 		b.ReportMetric(milliseconds(calm.P99), "half-p99-ms")
@@ -87,32 +86,6 @@ func benchAccept(b *testing.B, d streams.Durability, clients int) {
 }
 
 func milliseconds(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 }
-
-// rawServer is JetStream without us: the same server, in this process, with a
-// listener; it returns its address.
-func rawServer(b *testing.B, always bool) string {
-	b.Helper()
-	s, err := server.NewServer(&server.Options{ServerName: "raw", JetStream: true, StoreDir: b.TempDir(), Host: "127.0.0.1", Port: server.RANDOM_PORT,
-		NoSigs: true, NoLog: true, SyncInterval: 100 * time.Millisecond, SyncAlways: always})
-	if err != nil {
-		b.Fatal(err)
-	}
-	s.Start()
-	b.Cleanup(func() { s.Shutdown(); s.WaitForShutdown() })
-	nc, err := nats.Connect(s.ClientURL())
-	if err != nil {
-		b.Fatal(err)
-	}
-	defer nc.Close()
-	js, err := jetstream.New(nc)
-	if err != nil {
-		b.Fatal(err)
-	}
-	if _, err := js.CreateStream(b.Context(), jetstream.StreamConfig{Name: "RAW", Subjects: []string{"raw.>"}}); err != nil {
-		b.Fatal(err)
-	}
-	return s.ClientURL()
-}
 
 // BenchmarkAcceptToOutcome is from the request to the recorded outcome of its
 // call, the provider answering in process.
@@ -267,30 +240,7 @@ type rawLog struct {
 
 func newRawLog(b *testing.B, always bool) *rawLog {
 	b.Helper()
-	s, err := server.NewServer(&server.Options{ServerName: "raw", JetStream: true, StoreDir: b.TempDir(), DontListen: true,
-		NoSigs: true, NoLog: true, SyncInterval: 100 * time.Millisecond, SyncAlways: always})
-	if err != nil {
-		b.Fatal(err)
-	}
-	s.Start()
-	b.Cleanup(func() { s.Shutdown(); s.WaitForShutdown() })
-	r := &rawLog{}
-	for range 4 {
-		nc, err := nats.Connect("", nats.InProcessServer(s))
-		if err != nil {
-			b.Fatal(err)
-		}
-		b.Cleanup(nc.Close)
-		js, err := jetstream.New(nc)
-		if err != nil {
-			b.Fatal(err)
-		}
-		r.js = append(r.js, js)
-	}
-	if _, err := r.js[0].CreateStream(b.Context(), jetstream.StreamConfig{Name: "RAW", Subjects: []string{"raw.>"}}); err != nil {
-		b.Fatal(err)
-	}
-	return r
+	return &rawLog{js: plain.Start(b, always).Connect(4)}
 }
 
 func (r *rawLog) publish(b *testing.B, n int) measured {
