@@ -7,16 +7,13 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
-	"slices"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 
 	"github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go"
 
-	"github.com/sendlog/sendlog/domain"
 	"github.com/sendlog/sendlog/domain/message"
 	"github.com/sendlog/sendlog/projections/storetest"
 )
@@ -60,59 +57,6 @@ func TestRolesInSeparateProcesses(t *testing.T) {
 		if n != 1 {
 			t.Errorf("%s was accepted by Meta %d times", id, n)
 		}
-	}
-}
-
-// Two processes share the sending. One after the other is stopped without a word
-// (SIGSTOP) while messages go on, and continued: every message reaches Meta
-// once, and those to one person in the order in which they were accepted.
-func TestStoppedSendersAreReplaced(t *testing.T) {
-	t.Parallel()
-	natsURL := externalNATS(t)
-	mongoURI := withDatabase(storetest.MongoURI(t), storetest.MongoDatabase(t))
-	pretend, env := meta(t, alone(t).with("NATS_URL", natsURL, "MONGO_URI", mongoURI, "UNKNOWN_WAIT", "5s"), 0)
-	front := spawn(t, env.with("ROLES", "api,project"), "serve")
-	var senders []*process
-	for range 2 {
-		senders = append(senders, spawnAdmin(t, env.with("ROLES", "dispatch", "DATA_DIR", t.TempDir())))
-	}
-	client := &http.Client{Timeout: 30 * time.Second}
-	post := func(path, body string) map[string]any {
-		t.Helper()
-		a, err := request(t.Context(), client, "POST", front.url+path, body, "")
-		if err != nil || a.status >= 300 {
-			t.Fatalf("%s: %d %s %v", path, a.status, a.body, err)
-		}
-		return a.json(t)
-	}
-	tenant := post("/tenants/register", `{"name":"A","phoneNumberId":"106540352242922","accessToken":"EAAtoken"}`)["id"].(string)
-	var ids []domain.MessageID
-	sent := func() {
-		t.Helper()
-		for range 10 {
-			ids = append(ids, domain.MessageID(post("/tenants/"+tenant+"/send", `{"to":"+14155550100","text":"x"}`)["id"].(string)))
-		}
-		eventually(t, "the messages to be accepted", func() bool { return pretend.Accepted(ids[len(ids)-1]) > 0 })
-	}
-	sent()
-	for _, stopped := range senders {
-		if err := stopped.cmd.Process.Signal(syscall.SIGSTOP); err != nil {
-			t.Fatal(err)
-		}
-		sent()
-		if err := stopped.cmd.Process.Signal(syscall.SIGCONT); err != nil {
-			t.Fatal(err)
-		}
-		sent()
-	}
-	var order []domain.MessageID
-	for _, e := range pretend.Ledger() {
-		if e.Accepted {
-			order = append(order, e.Message)
-		}
-	}
-	if !slices.Equal(order, ids) {
-		t.Errorf("Meta accepted %v, want %v", order, ids)
 	}
 }
 
