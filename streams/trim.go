@@ -66,8 +66,8 @@ func (a *Archiver) Purge(ctx context.Context) (domain.Position, error) {
 
 // purgeStep is how many events are purged at once (events). Appends wait
 // meanwhile: about 2 µs for each, and less than 1 µs for each subject that is
-// hot, because the server writes the index anew after each purge. Smaller steps
-// make that worse (measured 2026-11-23).
+// hot, because the server writes the index anew after each purge. Smaller steps,
+// with pauses or without, make that worse (docs/architecture.md has the figures).
 const purgeStep = 250_000
 
 // aged returns the last position from first to most that was recorded before a

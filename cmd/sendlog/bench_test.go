@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"net/http"
+	"os"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -62,9 +63,10 @@ func benchAccept(b *testing.B, d streams.Durability, clients int) {
 	loadFrom(b, warm)
 	for b.Loop() {
 		var mine, raws []outcome
+		var cpu, plainCPU time.Duration // of this process for one request, summed over the rounds
 		for range benchRounds {
-			mine = append(mine, loadFrom(b, ours))
-			raws = append(raws, loadFrom(b, raw))
+			mine = append(mine, spending(b, ours, &cpu))
+			raws = append(raws, spending(b, raw, &plainCPU))
 		}
 		byRate := func(x, y outcome) int { return cmp.Compare(x.Rate, y.Rate) }
 		slices.SortFunc(mine, byRate)
@@ -78,11 +80,23 @@ func benchAccept(b *testing.B, d streams.Durability, clients int) {
 		b.ReportMetric(knee.Rate/base.Rate, "ratio")
 		b.ReportMetric((mine[benchRounds-1].Rate-mine[0].Rate)/knee.Rate, "spread")
 		b.ReportMetric((raws[benchRounds-1].Rate-raws[0].Rate)/base.Rate, "raw-spread")
+		b.ReportMetric(float64(cpu.Microseconds())/benchRounds, "server-cpu-us")
+		b.ReportMetric(float64(plainCPU.Microseconds())/benchRounds, "raw-server-cpu-us")
 		b.ReportMetric(milliseconds(knee.P99), "p99-ms")
 		b.ReportMetric(milliseconds(calm.P50), "half-p50-ms")
 		b.ReportMetric(milliseconds(calm.P99), "half-p99-ms")
 		b.ReportMetric(0, "ns/op") // a rate says it better
 	}
+}
+
+// spending makes load and adds what one request of it cost this process: on a
+// machine that others use, that is the figure that holds still.
+func spending(b *testing.B, w wish, cpu *time.Duration) outcome {
+	b.Helper()
+	before := processorTime(b, os.Getpid())
+	o := loadFrom(b, w)
+	*cpu += time.Duration(float64(processorTime(b, os.Getpid())-before) / (o.Rate * w.For.Seconds()))
+	return o
 }
 
 func milliseconds(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 }

@@ -205,23 +205,30 @@ var loadClient = &fasthttp.Client{MaxConnsPerHost: 1024, NoDefaultUserAgentHeade
 
 func (s *sendBench) await(b *testing.B) { eventually(b, "everything to be done", s.settled) }
 
-// cpu is what each process has used so far. It is nothing where there is no
-// /proc.
+// cpu is what each process has used so far.
 func (s *sendBench) cpu(b *testing.B) map[string]time.Duration {
 	spent := map[string]time.Duration{}
 	for part, pid := range s.parts {
-		text, err := os.ReadFile(filepath.Join("/proc", strconv.Itoa(pid), "stat"))
+		spent[part] = processorTime(b, pid)
+	}
+	return spent
+}
+
+// processorTime is what a process has used so far; nothing where there is no
+// /proc.
+func processorTime(b *testing.B, pid int) (spent time.Duration) {
+	b.Helper()
+	text, err := os.ReadFile(filepath.Join("/proc", strconv.Itoa(pid), "stat"))
+	if err != nil {
+		return 0
+	}
+	fields := strings.Fields(string(text[bytes.LastIndexByte(text, ')')+1:]))
+	for _, f := range fields[11:13] { // utime and stime, in hundredths of a second
+		n, err := strconv.Atoi(f)
 		if err != nil {
-			continue
+			b.Fatal(err)
 		}
-		fields := strings.Fields(string(text[bytes.LastIndexByte(text, ')')+1:]))
-		for _, f := range fields[11:13] { // utime and stime, in hundredths of a second
-			n, err := strconv.Atoi(f)
-			if err != nil {
-				b.Fatal(err)
-			}
-			spent[part] += time.Duration(n) * 10 * time.Millisecond
-		}
+		spent += time.Duration(n) * 10 * time.Millisecond
 	}
 	return spent
 }
