@@ -133,11 +133,11 @@ func (s *sendBench) measure(b *testing.B, rate int) sendResult {
 				at := time.Now()
 				if rate > 0 {
 					at = began.Add(time.Duration(i) * time.Second / time.Duration(rate))
-					time.Sleep(time.Until(at)) // the moment it is due is the load
 				}
 				if at.Sub(began) > benchTime {
 					return
 				}
+				time.Sleep(time.Until(at)) // the moment it is due is the load
 				id := s.post(b, i, "load")
 				took := time.Since(at)
 				mu.Lock()
