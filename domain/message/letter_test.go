@@ -99,6 +99,9 @@ func TestRedrive(t *testing.T) {
 		"accepted":                     {given: life(requested(), tried(1), accepted(1)), kind: domain.Taken},
 		"waiting":                      {given: life(requested()), kind: domain.Taken},
 		"redriven already":             {given: life(requested(), dead("x"), redriven()), kind: domain.Taken},
+		"its time is over":             {given: life(until(frozen{}.Now()), dead("x")), kind: domain.Taken},
+		"its time is over soon":        {given: life(until(second(1)), dead("x")), records: message.TypeSendRedriven},
+		"over, and a status proves it": {given: life(until(frozen{}.Now()), tried(1), unknown(1), dead("x")), proof: delivered, kind: domain.Taken, records: message.TypeSendAccepted},
 		"unheard of":                   {kind: domain.Unknown},
 		"refused, and a status is odd": {given: life(requested(), tried(1), declined(1), dead("refused")), proof: delivered, records: message.TypeSendRedriven},
 	} {

@@ -24,9 +24,9 @@ type Redriver struct {
 
 // Redrive records that a message is to be tried again, as part of a batch. It
 // keeps its id and its history, and gets a new budget of attempts. A message
-// that is not dead-lettered, or that the provider accepted after all, is
-// refused with [domain.Taken]: what the log proves to be sent is not sent a
-// second time. One whose request is no longer at hand is refused with
+// that is not dead-lettered, whose time is over, or that the provider accepted
+// after all, is refused with [domain.Taken]: what the log proves to be sent is
+// not sent a second time. One whose request is no longer at hand is refused with
 // [domain.Unknown]. Asked twice, it is recorded once.
 func (r *Redriver) Redrive(ctx context.Context, k domain.Key, by, batch string) error {
 	proof, last, err := r.look(ctx, k)
@@ -88,6 +88,9 @@ func (r *Redriver) look(ctx context.Context, k domain.Key) (proof *SendAccepted,
 		if proven {
 			return status.Proof(), s.Last, nil
 		}
+	}
+	if over := s.Request.ExpiresAt; !over.IsZero() && !over.After(r.Clock.Now()) {
+		return nil, 0, domain.Errorf(domain.Taken, nil, "its time (expires_at) is over, so it would not be sent")
 	}
 	return nil, s.Last, nil
 }
