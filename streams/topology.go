@@ -120,32 +120,47 @@ func workConsumer(name, subject string) jetstream.ConsumerConfig {
 	}
 }
 
-// clusterPatience bounds how long a start waits for nodes that are joining.
+// clusterPatience bounds how long a start waits for one stream or consumer:
+// nodes may be joining, or electing.
 const clusterPatience = 20 * time.Second
 
 // ensureTopology creates what is missing and updates what differs. Several
 // processes may run it at once: the settings are the same in each. It is
 // patient with a cluster that is just starting, or electing.
 func ensureTopology(ctx context.Context, js asker, replicas int) error {
-	ctx, cancel := context.WithTimeout(ctx, clusterPatience)
-	defer cancel()
 	for _, c := range streamConfigs(replicas) {
-		s, err := js.CreateOrUpdateStream(ctx, c)
-		if err == nil {
-			err = understood(c, s.CachedInfo().Config)
-		}
-		if err != nil {
+		if err := ensureStream(ctx, js, c); err != nil {
 			return fmt.Errorf("ensure stream %s: %w", c.Name, err)
 		}
 	}
 	for lane := range domain.Lanes {
 		for stream, c := range map[string]jetstream.ConsumerConfig{streamEvents: laneConsumer(lane), streamSchedule: dueConsumer(lane)} {
-			if _, err := js.CreateOrUpdateConsumer(ctx, stream, c); err != nil && !errors.Is(err, jetstream.ErrConsumerExists) {
+			if err := ensureConsumer(ctx, js, stream, c); err != nil {
 				return fmt.Errorf("ensure consumer %s: %w", c.Durable, err)
 			}
 		}
 	}
 	return nil
+}
+
+func ensureStream(ctx context.Context, js asker, c jetstream.StreamConfig) error {
+	ctx, cancel := context.WithTimeout(ctx, clusterPatience)
+	defer cancel()
+	s, err := js.CreateOrUpdateStream(ctx, c)
+	if err != nil {
+		return err
+	}
+	return understood(c, s.CachedInfo().Config)
+}
+
+func ensureConsumer(ctx context.Context, js asker, stream string, c jetstream.ConsumerConfig) error {
+	ctx, cancel := context.WithTimeout(ctx, clusterPatience)
+	defer cancel()
+	_, err := js.CreateOrUpdateConsumer(ctx, stream, c)
+	if errors.Is(err, jetstream.ErrConsumerExists) {
+		return nil // another process was first
+	}
+	return err
 }
 
 // understood returns nil when the servers know what was asked of a stream. Old
