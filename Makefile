@@ -16,7 +16,7 @@ NESTED := $(patsubst %/go.mod,%,$(wildcard internal/*/go.mod))
 CONCURRENT := ./api/... ./cmd/... ./dispatch/... ./domain/... ./internal/... ./projections/... ./streams/...
 
 .DEFAULT_GOAL := help
-.PHONY: help run test fidelity race lint fuzz storm bench bench-send bench-peer hotlog cover build image clean
+.PHONY: help run test fidelity race lint fuzz storm fair bench bench-send bench-peer hotlog cover build image clean
 
 help: ## print this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -65,6 +65,9 @@ bench-peer: ## the same beside the usual design (Express, BullMQ, Redis) in one 
 		if [ -n "$$missing" ]; then echo "bench-peer needs$$missing: install Redis 6.2 or newer and Node.js 20 or newer"; exit 1; fi
 	npm install --prefix bench/peer --no-package-lock --no-audit --no-fund --silent
 	SENDLOG_PEER=$(CURDIR)/bench/peer $(MAKE) bench-send
+
+fair: ## measure a quiet tenant beside QUEUED (100000) messages on one number, with a kill -9 between
+	SENDLOG_FAIR=$(or $(QUEUED),100000) $(GO) test -timeout 120m -count=1 -v -run '^TestQuietTenant$$' ./cmd/sendlog
 
 bench: ## run the benchmarks, each for BENCHTIME (3s)
 	$(GO) test -run '^$$' -bench . -benchmem -benchtime $(BENCHTIME) \

@@ -2,6 +2,8 @@ package dispatch
 
 import (
 	"errors"
+	"maps"
+	"slices"
 	"time"
 
 	"github.com/sendlog/sendlog/domain"
@@ -11,6 +13,10 @@ import (
 // after a kill that much is looked at once more.
 const advanceEvery = 2 * time.Second
 
+// gather is how long a lane gathers what a backlog covers before it makes sure
+// of that and acknowledges all of it.
+const gather = 20 * time.Millisecond
+
 // line is what a lane knows of one number: how many of its jobs are in memory,
 // and its backlog, if it has more than memory should hold.
 //
@@ -19,13 +25,14 @@ const advanceEvery = 2 * time.Second
 // These hold whenever nobody has the lane's lock:
 //
 //  1. What is acknowledged and not done is at or after stored.From, which is
-//     durable. So whoever has the lane next finds it. (record makes it so:
-//     nothing is acknowledged before its backlog is recorded; advance keeps it,
-//     by not going past the oldest job or the cursor.)
-//  2. What was acknowledged before it was read is at or after cursor, and not
-//     after newest. So the reading finds it before the backlog is closed.
-//     (place makes it so, read keeps it: it moves the cursor only past what it
-//     has turned into jobs.)
+//     durable. So whoever has the lane next finds it. (record and advance make
+//     it so: they acknowledge what had come before they wrote the backlog, and
+//     do not go past the oldest job or the cursor. A former owner's writing
+//     fails, and it acknowledges nothing.)
+//  2. What is not a job although it came, acknowledged or not, is at or after
+//     cursor, and not after newest. So the reading finds it before the backlog
+//     is closed. (place makes it so, read keeps it: it moves the cursor only
+//     past what it has turned into jobs.)
 //  3. What is at or after stored.From and before cursor is a job, or done. So
 //     it is acknowledged when it is handed out once more. (read makes it so:
 //     nothing else moves the cursor.)
@@ -40,9 +47,10 @@ type line struct {
 
 	stored Backlog         // as it is recorded; without a version there is none
 	cursor domain.Position // where reading goes on
-	newest domain.Position // of what was acknowledged unread
+	newest domain.Position // of what came and is left to the reading
 	unsure bool            // a former owner may have acknowledged more, up to the end of the log
-	// overflow waits, unacknowledged, for the backlog to be recorded.
+	// overflow waits, unacknowledged, for proof that a backlog of this lane
+	// covers it: that one is recorded, or moved on.
 	overflow map[domain.Position]Delivery
 
 	age     time.Time // of the request that was read last
@@ -55,7 +63,7 @@ type line struct {
 // open reports whether the backlog may take what is handed out.
 func (n *line) open() bool { return n.stored.Version != 0 && !n.closing }
 
-// behind reports whether something was acknowledged and not yet read.
+// behind reports whether something is left to the reading.
 func (n *line) behind() bool { return n.unsure || n.newest >= n.cursor }
 
 // line returns what is known of a number. The caller holds the lock, here and
@@ -85,18 +93,24 @@ func (l *lane) place(v Delivery) {
 		return
 	}
 	at, n := v.Event.Position, l.line(v.Event.Key)
+	if _, waits := n.overflow[at]; waits && !v.Due {
+		n.overflow[at] = v
+		return
+	}
 	switch {
 	case v.Due: // it has its own consumer, which hands out no more than memory holds
 		l.admit(n, v, false)
-	case n.open() && at < n.stored.From: // what came too early to be read then, and comes again
-		l.admit(n, v, false)
+	case n.open() && at < n.stored.From: // what came too early to be read then, or is done, and comes again
+		if l.room(n) > 0 { // else it comes once more
+			l.admit(n, v, false)
+		}
 	case n.open() && at < n.cursor: // (3)
 		l.finish(v)
 	case n.open() && (n.behind() || l.room(n) == 0): // (2)
 		n.newest = max(n.newest, at)
-		l.finish(v)
+		n.overflow[at] = v
 		l.tend(n)
-	case len(n.overflow) > 0 || l.room(n) == 0: // (4)
+	case !n.open() && (len(n.overflow) > 0 || l.room(n) == 0): // (4)
 		n.overflow[at] = v
 		l.tend(n)
 	default:
@@ -106,12 +120,18 @@ func (l *lane) place(v Delivery) {
 
 // tend does what is next about a number's backlog.
 func (l *lane) tend(n *line) {
-	switch {
-	case l.stop.Err() != nil || !l.ready:
-	case n.open() && n.behind():
+	if l.stop.Err() != nil || !l.ready {
+		return
+	}
+	if n.open() && n.behind() {
 		l.readOn(n)
+	}
+	switch {
 	case n.writing:
-	case n.open() && n.owed == 0 && !n.reading:
+	case n.open() && len(n.overflow) > 0:
+		n.writing = true
+		l.spawn(func(look int) { l.advance(n, look) })
+	case n.open() && n.owed == 0 && !n.reading && !n.behind():
 		n.writing, n.closing = true, true
 		l.spawn(func(look int) { l.close(n, look) })
 	case !n.open() && len(n.overflow) > 0:
@@ -281,19 +301,39 @@ func (l *lane) advanceAll() {
 	defer l.mu.Unlock()
 	oldest := l.oldest()
 	for _, n := range l.lines {
-		b := n.stored
-		if b.From = n.cursor; oldest[n] != 0 {
-			b.From = min(b.From, oldest[n])
+		if n.open() && !n.writing && n.done(oldest) > n.stored.From {
+			n.writing = true
+			l.spawn(func(look int) { l.advance(n, look) })
 		}
-		if !n.open() || n.writing || b.From <= n.stored.From {
-			continue
-		}
-		n.writing = true
-		l.spawn(func(look int) { l.advance(n, look, b) })
 	}
 }
 
-func (l *lane) advance(n *line, look int, b Backlog) {
+// done is the position before which nothing of the backlog is left. It does not
+// go back for what came too early to be read.
+func (n *line) done(oldest map[*line]domain.Position) domain.Position {
+	at := n.cursor
+	if oldest[n] != 0 {
+		at = min(at, oldest[n])
+	}
+	return max(at, n.stored.From)
+}
+
+// advance records how far a backlog is worked off. That it succeeds proves that
+// the backlog was this lane's and open when what is in the overflow had come:
+// so that is covered, whoever takes the lane over, and is acknowledged.
+func (l *lane) advance(n *line, look int) {
+	if l.d.Clock.Sleep(l.stop, gather) != nil {
+		return
+	}
+	l.mu.Lock()
+	if look != l.looks {
+		l.mu.Unlock()
+		return
+	}
+	b := n.stored
+	b.From = n.done(l.oldest())
+	covered := slices.Collect(maps.Keys(n.overflow))
+	l.mu.Unlock()
 	ok := l.ask(n, func() (err error) {
 		v, err := l.d.Backlogs.AdvanceBacklog(l.stop, b)
 		if err == nil {
@@ -301,7 +341,13 @@ func (l *lane) advance(n *line, look int, b Backlog) {
 		}
 		return err
 	})
-	l.conclude(n, look, ok, func() { n.stored = b })
+	l.conclude(n, look, ok, func() {
+		n.stored = b
+		for _, at := range covered {
+			l.finish(n.overflow[at])
+			delete(n.overflow, at)
+		}
+	})
 }
 
 // oldest returns the position of each number's oldest job.

@@ -188,3 +188,133 @@ func keepsEverything(t *testing.T, rng *rand.Rand, calm bool) {
 		t.Errorf("%d backlogs were opened, and a lane had up to %d jobs; want some, and at most 12", opened, s.most)
 	}
 }
+
+// shut is a gate that is closed for some numbers, for ever.
+type shut []domain.NumberID
+
+func (s shut) Open(n domain.NumberID, _ bool) bool { return !slices.Contains(s, n) }
+
+func (s shut) Pass(ctx context.Context, n domain.NumberID, _ bool) error {
+	if s.Open(n, false) {
+		return nil
+	}
+	<-ctx.Done()
+	return ctx.Err()
+}
+
+// A paused number with more waiting than its lane can be handed holds up no
+// other number of the lane.
+func TestPausedNumberHoldsUpNobody(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	ns := inLane(3, 2)
+	d := w.small(w.dispatcher())
+	d.Gate = shut{ns[0]}
+	var paused, others []domain.Key
+	for i := range 100 {
+		paused = append(paused, w.requestFrom(ns[0], fmt.Sprintf("+1415555%04d", i), "x", message.Options{}))
+	}
+	for i := range 10 {
+		others = append(others, w.requestFrom(ns[1], fmt.Sprintf("+1415555%04d", i), "x", message.Options{}))
+	}
+	stop := w.run(d)
+	for _, k := range others {
+		w.await(k, message.TypeSendAccepted)
+	}
+	stop()
+	for _, k := range paused {
+		wantTypes(t, w, k, message.TypeSendRequested)
+	}
+	w.run(w.small(w.dispatcher())) // resumed
+	for _, k := range paused {
+		w.await(k, message.TypeSendAccepted)
+	}
+	w.awaitNoBacklog()
+}
+
+// While the calls of one tenant hang, one who was quiet is sent at once: they
+// hold half of the process's calls and their share of the lane.
+func TestHangingMetaHoldsUpNobody(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	ns := inLane(3, 2)
+	hang := make(chan struct{})
+	w.provider.answer(func(c cloudapi.Call) cloudapi.Outcome {
+		if c.Number == ns[0] {
+			<-hang
+		}
+		return accepted(c)
+	})
+	d := w.small(w.dispatcher())
+	d.turns.free, d.turns.policy.Calls = 4, 4
+	var hanging []domain.Key
+	for i := range 50 {
+		hanging = append(hanging, w.requestFrom(ns[0], fmt.Sprintf("+1415555%04d", i), "x", message.Options{}))
+	}
+	w.run(d)
+	for i := range 10 {
+		w.await(w.requestFrom(ns[1], fmt.Sprintf("+1415555%04d", i), "x", message.Options{}), message.TypeSendAccepted)
+	}
+	if n := d.turns.calls(); n != 2 {
+		t.Errorf("%d of 4 calls hang, want 2", n)
+	}
+	close(hang)
+	for _, k := range hanging {
+		w.await(k, message.TypeSendAccepted)
+	}
+}
+
+// Two processes that both believe to own a lane with backlogs lose nothing and
+// call no attempt twice.
+func TestTwoOwnersOfABacklog(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	ns := inLane(3, 2)
+	a, b := w.small(w.dispatcher()), w.small(w.dispatcher())
+	for _, d := range []*Dispatcher{a, b} {
+		d.Policy.Patience, d.Policy.MaxAttempts = time.Minute, 1000
+		d.advanceEvery = 5 * time.Millisecond // they take the backlogs from each other
+	}
+	s := &watched{w: w, calls: map[string]int{}, order: map[string][]domain.MessageID{}, d: a}
+	w.provider.answer(s.send)
+	w.run(a)
+	w.run(b)
+	var keys []domain.Key
+	for i := range 200 {
+		keys = append(keys, w.requestFrom(ns[i%2], fmt.Sprintf("+1415555%04d", i%20), "x", message.Options{}))
+	}
+	for _, k := range keys {
+		w.await(k, message.TypeSendAccepted)
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for call, times := range s.calls {
+		if times > 1 {
+			t.Errorf("%s was called %d times", call, times)
+		}
+	}
+}
+
+// A message that makes this build panic is dead-lettered, and the lane goes on.
+func TestPoisonIsDeadLettered(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.d.Policy.UnknownWait = time.Nanosecond
+	poison := w.request("+14155550100", "poison")
+	w.provider.answer(func(c cloudapi.Call) cloudapi.Outcome {
+		if string(c.Message) == poison.ID {
+			panic("no such thing")
+		}
+		return accepted(c)
+	})
+	next := w.request("+14155550100", "next")
+	w.run(w.d)
+	var f message.SendDeadLettered
+	if err := w.await(poison, message.TypeSendDeadLettered).Decode(&f); err != nil || f.Reason != "poison" {
+		t.Errorf("dead-lettered as %+v, %v", f, err)
+	}
+	w.await(next, message.TypeSendAccepted)
+	if n := w.d.turns.calls(); n != 0 {
+		t.Errorf("%d calls are still counted", n)
+	}
+}

@@ -173,7 +173,7 @@ func (l *lane) admit(n *line, v Delivery, owed bool) {
 			l.postpone(j)
 			return
 		}
-		if l.d.Clock.Sleep(l.stop, ahead) == nil {
+		if l.d.Clock.Sleep(l.stop, j.sendAt.Sub(l.d.Clock.Now())) == nil {
 			l.mu.Lock()
 			defer l.mu.Unlock()
 			l.join(j)

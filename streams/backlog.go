@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
+	"strings"
 	"sync"
 
 	"github.com/nats-io/nats.go"
@@ -40,8 +41,17 @@ type cover struct {
 	From   domain.Position `json:"from"`
 }
 
-// backlogLook bounds what one ReadBacklog looks at (events).
-const backlogLook = 2000
+const (
+	// backlogLook bounds what one ReadBacklog looks at (events).
+	backlogLook = 2000
+	// A backlog is looked for among all events as long as there is one request
+	// of it among sparse of them. Asking the server for its tenant's alone costs
+	// a look at each of the tenant's subjects, during which nobody can append:
+	// 100 ms for 100,000 of them, which is what a tenant with a backlog may have.
+	// So that is done for the few of those who sent little since.
+	sparse     = 100
+	sparseLook = 1000 // events after which that is judged
+)
 
 // Backlogs returns the open backlogs of a lane and makes them the caller's, who
 // has just begun to own the lane: a former owner can neither move nor close
@@ -199,15 +209,21 @@ func (b *Broker) ReadBacklog(ctx context.Context, l Backlog, most int) (requests
 	case last < uint64(next):
 		return nil, max(next, domain.Position(h.last)+1), true, nil
 	}
-	c := &Cursor{b: b, ahead: min(most, backlogLook)}
-	if err := c.enter(ctx, place{stream: streamEvents, after: uint64(next) - 1, until: last}, subject); err != nil {
+	c := &Cursor{b: b, ahead: min(4*most, sparseLook)} // a message has three or four events
+	if err := c.enter(ctx, place{stream: streamEvents, after: uint64(next) - 1, until: last}, ""); err != nil {
 		return nil, next, false, err
 	}
-	defer c.leave()
+	defer func() { c.leave() }()
 	for looked := 0; looked < backlogLook && len(requests) < most; looked++ {
+		if looked == sparseLook && len(requests)*sparse < looked {
+			c.leave()
+			if err := c.enter(ctx, place{stream: streamEvents, after: uint64(next) - 1, until: last}, subject); err != nil {
+				return requests, next, false, nil // the error comes again
+			}
+		}
 		var d Delivery
 		r, err := c.next(ctx, true)
-		asks := err == nil && b.asks(r, l.Number)
+		asks := err == nil && strings.HasPrefix(r.subject, strings.TrimSuffix(subject, ">")) && b.asks(r, l.Number)
 		if asks {
 			if d = b.delivery(r); domain.KindOf(d.Err) == domain.Unavailable {
 				err = d.Err // not now: it is read again

@@ -1,0 +1,190 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"os"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/sendlog/sendlog/dispatch/cloudapitest"
+	"github.com/sendlog/sendlog/domain"
+)
+
+// Two numbers of one lane: who floods the one must not be felt at the other.
+const floodedNumber, quietNumber = domain.NumberID("106540352242922"), domain.NumberID("106540352242931")
+
+// fairWorld is a house in a process of its own, and the pretend Meta it calls.
+type fairWorld struct {
+	t       *testing.T
+	env     settings
+	pretend *cloudapitest.Server
+	p       *process
+	client  *http.Client
+}
+
+func newFairWorld(t *testing.T) *fairWorld {
+	if domain.Lane(floodedNumber) != domain.Lane(quietNumber) {
+		t.Fatal("the numbers are of two lanes")
+	}
+	w := &fairWorld{t: t, client: &http.Client{Timeout: 60 * time.Second}}
+	w.pretend, w.env = meta(t, alone(t).with("APP_SECRET", "app secret", "UNKNOWN_WAIT", "5s"), time.Millisecond)
+	w.p = spawn(t, w.env, "serve")
+	return w
+}
+
+func (w *fairWorld) want(status int, method, path, body string) answer {
+	w.t.Helper()
+	a, err := request(w.t.Context(), w.client, method, w.p.url+path, body, "")
+	if err != nil || a.status != status {
+		w.t.Fatalf("%s %s: %d %.300s, %v", method, path, a.status, a.body, err)
+	}
+	return a
+}
+
+func (w *fairWorld) register(name string, n domain.NumberID) (tenant string) {
+	w.t.Helper()
+	return w.want(201, "POST", "/tenants/register", fmt.Sprintf(`{"name":%q,"phoneNumberId":%q,"accessToken":"EAA%s"}`, name, n, name)).json(w.t)["id"].(string)
+}
+
+// flood has n messages accepted, to a thousand people in turn, and returns
+// their ids in order.
+func (w *fairWorld) flood(tenant string, n int) (ids []domain.MessageID) {
+	w.t.Helper()
+	for len(ids) < n {
+		items := make([]string, min(1000, n-len(ids)))
+		for i := range items {
+			items[i] = fmt.Sprintf(`{"to":"+1415556%04d","text":"flood %d"}`, i, len(ids)+i)
+		}
+		var out struct {
+			Data []struct {
+				Receipt struct {
+					ID domain.MessageID `json:"id"`
+				} `json:"receipt"`
+			} `json:"data"`
+		}
+		a := w.want(200, "POST", "/tenants/"+tenant+"/send/batch", `{"messages":[`+strings.Join(items, ",")+`]}`)
+		if err := json.Unmarshal(a.body, &out); err != nil || len(out.Data) != len(items) {
+			w.t.Fatalf("%d of %d, %v: %.300s", len(out.Data), len(items), err, a.body)
+		}
+		for _, d := range out.Data {
+			if d.Receipt.ID == "" {
+				w.t.Fatalf("not accepted: %.300s", a.body)
+			}
+			ids = append(ids, d.Receipt.ID)
+		}
+	}
+	return ids
+}
+
+// quietly sends n messages, one at a time, and returns how long after its
+// request began each reached Meta.
+func (w *fairWorld) quietly(tenant, phase string, n int) (took []time.Duration) {
+	w.t.Helper()
+	asked := map[domain.MessageID]time.Time{}
+	for i := range n {
+		began := time.Now()
+		a := w.want(202, "POST", "/tenants/"+tenant+"/send", fmt.Sprintf(`{"to":"+1415557%04d","text":"quiet %s"}`, i%5000, phase))
+		asked[domain.MessageID(a.json(w.t)["id"].(string))] = began
+		_ = domain.SystemClock{}.Sleep(w.t.Context(), 25*time.Millisecond-time.Since(began)) // 40 a second, half of what the number may
+	}
+	var calls []cloudapitest.Entry
+	eventually(w.t, "the quiet tenant's messages at Meta", func() bool {
+		calls = slices.DeleteFunc(w.calls(quietNumber), func(e cloudapitest.Entry) bool { return asked[e.Message].IsZero() })
+		return len(calls) >= n
+	})
+	for _, c := range calls {
+		took = append(took, c.At.Sub(asked[c.Message]))
+	}
+	slices.Sort(took)
+	w.t.Logf("quiet tenant, %-22s request to call p50 %s, p99 %s, longest %s", phase+":",
+		took[n/2].Round(100*time.Microsecond), took[n*99/100].Round(100*time.Microsecond), took[n-1].Round(100*time.Microsecond))
+	return took
+}
+
+func (w *fairWorld) calls(n domain.NumberID) []cloudapitest.Entry {
+	return slices.DeleteFunc(w.pretend.Ledger(), func(e cloudapitest.Entry) bool { return e.Number != n })
+}
+
+// resident is the memory of the process in MiB, 0 where nobody tells.
+func (w *fairWorld) resident() int {
+	b, _ := os.ReadFile(fmt.Sprintf("/proc/%d/status", w.p.cmd.Process.Pid))
+	_, rest, _ := strings.Cut(string(b), "VmRSS:")
+	kb, _ := strconv.Atoi(strings.TrimSpace(strings.SplitN(rest, "kB", 2)[0]))
+	return kb >> 10
+}
+
+// A tenant that sends now and then does not wait behind one whose number, of
+// the same lane, has a hundred thousand messages waiting. These wait in the log
+// and not in memory, survive kill -9, and leave in order, none twice under one
+// attempt number.
+//
+// As a part of the suite it floods with few and asserts what does not depend on
+// how fast the machine is. `make fair` floods with QUEUED (100,000) and wants
+// the quiet tenant's p99 to be below 100 ms and at most twice of what it is
+// alone.
+func TestQuietTenant(t *testing.T) {
+	t.Parallel()
+	queued, asks := 2000, 40
+	long, err := strconv.Atoi(os.Getenv("SENDLOG_FAIR"))
+	if err == nil {
+		queued, asks = long, 400
+	}
+	w := newFairWorld(t)
+	busy, quiet := w.register("Busy", floodedNumber), w.register("Quiet", quietNumber)
+	w.quietly(quiet, "warming up", asks)
+	alone := w.quietly(quiet, "alone", asks)
+	t.Logf("resident: %d MiB", w.resident())
+
+	began := time.Now()
+	ids := w.flood(busy, queued)
+	t.Logf("%d messages accepted on one number in %s; resident: %d MiB", queued, time.Since(began).Round(time.Millisecond), w.resident())
+	beside := w.quietly(quiet, "beside them", asks)
+	called := len(w.calls(floodedNumber))
+	t.Logf("%d of the %d were called by then; resident: %d MiB", called, queued, w.resident())
+	if most := 8 + int(time.Since(began)/time.Second+1)*80; called > most {
+		t.Errorf("%d calls of the busy number in %s, at 80 a second at most %d", called, time.Since(began), most)
+	}
+	if called == 0 || called >= queued {
+		t.Errorf("%d of %d were called: the quiet tenant was not beside them", called, queued)
+	}
+	if a, b := alone[asks*99/100], beside[asks*99/100]; long > 0 && (b > 100*time.Millisecond || b > 2*a) {
+		t.Errorf("the quiet tenant's p99 is %s beside the flood and %s alone", b, a)
+	}
+
+	w.p.kill()
+	again := time.Now()
+	w.p = spawn(t, w.env, "serve")
+	t.Logf("started again after kill -9 in %s; resident: %d MiB", time.Since(again).Round(time.Millisecond), w.resident())
+	w.quietly(quiet, "after kill -9", asks)
+	t.Logf("resident: %d MiB", w.resident())
+	if queued > 10_000 {
+		return // at 80 a second the rest takes a while
+	}
+	w.want(200, "PUT", "/tenants/"+busy+"/numbers/"+string(floodedNumber)+"/throughput", `{"per_second":1000}`)
+	eventually(t, "everybody's messages at Meta", func() bool {
+		accepted := w.pretend.AcceptedByMessage()
+		return !slices.ContainsFunc(ids, func(id domain.MessageID) bool { return accepted[id] == 0 })
+	})
+	for call, times := range w.pretend.CallsByAttempt() {
+		if times != 1 {
+			t.Errorf("%s was called %d times as attempt %d", call.Message, times, call.Attempt)
+		}
+	}
+	place := map[domain.MessageID]int{}
+	for i, id := range ids {
+		place[id] = i
+	}
+	last := map[string]int{}
+	for _, c := range w.calls(floodedNumber) {
+		if i := place[c.Message]; i < last[c.To] {
+			t.Errorf("%s, accepted as number %d, was called after number %d to the same person", c.Message, i, last[c.To])
+		} else {
+			last[c.To] = i
+		}
+	}
+}
