@@ -89,7 +89,8 @@ func (s *Server) sendBatch(ctx context.Context, r request) error {
 	out := batchJSON{Data: make([]resultJSON, len(all))}
 	for i, b := range all {
 		if b.err != nil {
-			_, p := problemOf(r.c, b.err)
+			e, p := problemOf(r.c, b.err)
+			s.tellOperator(r.route, e, p, b.err)
 			for j := range p.Errors {
 				p.Errors[j].Pointer = "/messages/" + strconv.Itoa(i) + p.Errors[j].Pointer
 			}

@@ -2,6 +2,7 @@ package api
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/http"
 	"strings"
@@ -123,6 +124,17 @@ func TestBatchRefusedWhole(t *testing.T) {
 	}
 	if len(w.house.requests) > 0 {
 		t.Errorf("%d messages were recorded", len(w.house.requests))
+	}
+}
+
+// What is ours to mend of a batch is in the log, by the request's id.
+func TestBatchTellsTheOperator(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.house.onAccept = func(context.Context) error { return errors.New("an error without a kind") }
+	_, out := w.batch(t, `{"messages":[{"to":"+14155550100","text":"x"}]}`)
+	if out.Refused != 1 || out.Data[0].Problem.Status != 500 || !strings.Contains(w.house.logs.String(), out.Data[0].Problem.Instance) {
+		t.Errorf("%+v; the log has %s", out, w.house.logs.String())
 	}
 }
 

@@ -66,15 +66,7 @@ type fault struct {
 // route is a pattern.
 func (s *Server) refuse(c *fiber.Ctx, route string, err error) {
 	e, p := problemOf(c, err)
-	if p.Status >= fiber.StatusInternalServerError {
-		level := slog.LevelError
-		if e.Kind == domain.Unavailable {
-			level = slog.LevelWarn // it passes by itself
-		}
-		s.cfg.Log.Log(context.Background(), level, "api: request not served", slog.String("request_id", p.Instance), slog.String("route", route),
-			slog.String("error_kind", string(e.Kind)), slog.Any("cause", err))
-	}
-
+	s.tellOperator(route, e, p, err)
 	switch e.Kind {
 	case domain.Denied:
 		c.Set(fiber.HeaderWWWAuthenticate, `Bearer realm="sendlog"`)
@@ -93,6 +85,19 @@ func (s *Server) refuse(c *fiber.Ctx, route string, err error) {
 	c.Status(p.Status)
 	c.Set(fiber.HeaderContentType, contentType)
 	c.Response().SetBodyRaw(body)
+}
+
+// tellOperator logs an error when it is ours to mend.
+func (s *Server) tellOperator(route string, e *domain.Error, p problem, err error) {
+	if p.Status < fiber.StatusInternalServerError {
+		return
+	}
+	level := slog.LevelError
+	if e.Kind == domain.Unavailable {
+		level = slog.LevelWarn // it passes by itself
+	}
+	s.cfg.Log.Log(context.Background(), level, "api: request not served", slog.String("request_id", p.Instance), slog.String("route", route),
+		slog.String("error_kind", string(e.Kind)), slog.Any("cause", err))
 }
 
 // problemOf puts an error into the words of this border.
