@@ -19,7 +19,7 @@ CONCURRENT := ./api/... ./cmd/... ./dispatch/... ./domain/... ./internal/... ./p
 .PHONY: help run test fidelity race lint fuzz storm fair bench bench-send bench-peer hotlog cover build image clean
 
 help: ## print this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 run: ## start the whole system, nothing to install: log, store, pretend Meta, demo tenant
 	@$(GO) build -o bin/sendlog ./cmd/sendlog && exec bin/sendlog dev
