@@ -683,7 +683,11 @@ func (h *house) About(ctx context.Context, t domain.TenantID, id domain.MessageI
 		for {
 			select {
 			case l := <-in:
-				out <- l
+				select {
+				case out <- l:
+				case <-ctx.Done(): // nobody listens any more
+					return
+				}
 			case <-ctx.Done():
 				return
 			}
