@@ -57,7 +57,6 @@ type line struct {
 	reading bool      // at most one reading and
 	writing bool      // one writing is under way
 	closing bool      // and that is the last one
-	hungry  bool      // it waits for room to read on
 }
 
 // open reports whether the backlog may take what is handed out.
@@ -77,11 +76,15 @@ func (l *lane) line(k domain.Key) *line {
 	return n
 }
 
-// room is how many more jobs a number may have.
+// room is how many more jobs a number may have. One that is paused has no use
+// for more than the first.
 func (l *lane) room(n *line) int {
 	free := l.d.laneJobs - len(l.held) - l.coming
-	if n.jobs >= free {
+	switch {
+	case n.jobs >= free, n.jobs > 0 && !l.d.Gate.Open(n.number, false):
 		return 0
+	case n.jobs == 0 && !l.d.Gate.Open(n.number, false):
+		return 1
 	}
 	return min(l.d.numberJobs-n.jobs, (free-n.jobs+1)/2)
 }
@@ -149,16 +152,15 @@ func (l *lane) spawn(f func(look int)) {
 	l.working.Go(func() { f(look) })
 }
 
-// readOn reads more of a backlog when half of the number's jobs are done; when
-// the lane has no room for them, as soon as it has.
+// readOn reads more of a backlog when half of the number's jobs are done. A
+// number without any reads one even when the lane has no room: those who fill it
+// may be held up for days, and nobody may wait for them.
 func (l *lane) readOn(n *line) {
 	most := l.room(n)
-	switch {
-	case n.reading || n.hungry || most < n.jobs:
-		return
-	case most == 0:
-		n.hungry = true
-		l.hungry = append(l.hungry, n)
+	if n.jobs == 0 {
+		most = max(most, 1)
+	}
+	if n.reading || most < max(n.jobs, 1) {
 		return
 	}
 	n.reading = true
@@ -166,17 +168,6 @@ func (l *lane) readOn(n *line) {
 	from := n.stored
 	from.From = n.cursor
 	l.spawn(func(look int) { l.read(n, look, from, most) })
-}
-
-// feed gives the room of a job that is done to those who wait for it.
-func (l *lane) feed() {
-	if len(l.hungry) == 0 {
-		return
-	}
-	n := l.hungry[0]
-	l.hungry = l.hungry[1:]
-	n.hungry = false
-	l.tend(n)
 }
 
 // ask repeats a question to the log until it is answered, or no longer of
@@ -266,7 +257,6 @@ func (l *lane) read(n *line, look int, from Backlog, most int) {
 		n.unsure = false
 	}
 	l.tend(n)
-	l.feed()
 }
 
 // close forgets a backlog of which nothing is left: all that was acknowledged
@@ -378,7 +368,7 @@ func (l *lane) look() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.looks++
-	l.ready, l.hungry, l.coming = true, nil, 0
+	l.ready, l.coming = true, 0
 	var waiting []Delivery
 	for _, n := range l.lines {
 		for at, v := range n.overflow {
@@ -386,7 +376,7 @@ func (l *lane) look() {
 			delete(n.overflow, at)
 		}
 		n.stored, n.cursor, n.newest, n.unsure = Backlog{}, 0, 0, false
-		n.reading, n.writing, n.closing, n.hungry = false, false, false, false
+		n.reading, n.writing, n.closing = false, false, false
 	}
 	for _, b := range stored {
 		n := l.line(domain.Key{Tenant: b.Tenant, Number: b.Number})

@@ -184,8 +184,60 @@ func keepsEverything(t *testing.T, rng *rand.Rand, calm bool) {
 			t.Errorf("%s: called %v, accepted %v", to, s.order[to], ids)
 		}
 	}
-	if _, opened := w.backlogs.count(); opened == 0 || s.most > 12 {
-		t.Errorf("%d backlogs were opened, and a lane had up to %d jobs; want some, and at most 12", opened, s.most)
+	if _, opened := w.backlogs.count(); opened == 0 || s.most > 12+len(numbers) {
+		t.Errorf("%d backlogs were opened, and a lane had up to %d jobs; want some, and at most 12 and one for each number", opened, s.most)
+	}
+}
+
+// gates are closed for some numbers, for good.
+type gates map[domain.NumberID]bool
+
+func (g gates) Open(n domain.NumberID, _ bool) bool { return !g[n] }
+
+func (g gates) Pass(ctx context.Context, n domain.NumberID, _ bool) error {
+	if g[n] {
+		<-ctx.Done()
+	}
+	return ctx.Err()
+}
+
+// However many numbers of a lane stand still with more than their share waiting,
+// paused or with calls that hang, another one of the lane gets through, with
+// more than fits beside them.
+func TestNobodyWaitsForThoseWhoStandStill(t *testing.T) {
+	t.Parallel()
+	const still = 16
+	for name, paused := range map[string]bool{"paused": true, "hanging": false} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t)
+			numbers := inLane(3, still+1)
+			d := w.small(w.dispatcher())
+			closed, hanging := gates{}, map[domain.NumberID]bool{}
+			for _, n := range numbers[:still] {
+				closed[n], hanging[n] = paused, !paused
+			}
+			d.Config.Gate = closed
+			release := make(chan struct{})
+			w.provider.answer(func(c cloudapi.Call) cloudapi.Outcome {
+				if hanging[c.Number] {
+					<-release
+				}
+				return accepted(c)
+			})
+			stop := w.run(d)
+			defer stop()
+			defer close(release)
+			for _, n := range numbers[:still] {
+				for i := range 10 {
+					w.requestFrom(n, fmt.Sprintf("+1415555%04d", i), "x", message.Options{})
+				}
+			}
+			for i := range 30 {
+				k := w.requestFrom(numbers[still], fmt.Sprintf("+1415556%04d", i), "x", message.Options{})
+				w.await(k, message.TypeSendAccepted)
+			}
+		})
 	}
 }
 

@@ -38,7 +38,6 @@ type lane struct {
 	held   map[handle]*job   // everything taken and not done
 	chains map[string][]*job // per number and recipient, in order; the first is being worked
 	lines  map[domain.NumberID]*line
-	hungry []*line    // that would read on, had the lane room
 	coming int        // jobs that are being read
 	parked []Delivery // came while the backlogs were looked up
 	looks  int        // how often they were; what was begun before says nothing any more
@@ -299,7 +298,6 @@ func (l *lane) done(j *job) {
 		j.line.owed--
 	}
 	l.tend(j.line)
-	l.feed()
 }
 
 func (l *lane) finish(v Delivery) {
