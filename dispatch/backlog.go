@@ -76,15 +76,11 @@ func (l *lane) line(k domain.Key) *line {
 	return n
 }
 
-// room is how many more jobs a number may have. One that is paused has no use
-// for more than the first.
+// room is how many more jobs a number may have.
 func (l *lane) room(n *line) int {
 	free := l.d.laneJobs - len(l.held) - l.coming
-	switch {
-	case n.jobs >= free, n.jobs > 0 && !l.d.Gate.Open(n.number, false):
+	if n.jobs >= free {
 		return 0
-	case n.jobs == 0 && !l.d.Gate.Open(n.number, false):
-		return 1
 	}
 	return min(l.d.numberJobs-n.jobs, (free-n.jobs+1)/2)
 }
