@@ -1,6 +1,7 @@
 package dispatch
 
 import (
+	"cmp"
 	"errors"
 	"maps"
 	"slices"
@@ -378,6 +379,7 @@ func (l *lane) look() {
 		n := l.line(domain.Key{Tenant: b.Tenant, Number: b.Number})
 		n.stored, n.cursor, n.unsure = b, b.From, true
 	}
+	slices.SortFunc(waiting, func(a, b Delivery) int { return cmp.Compare(a.Event.Position, b.Event.Position) }) // (4)
 	waiting = append(waiting, l.parked...)
 	l.parked = nil
 	for _, v := range waiting {

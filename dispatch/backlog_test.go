@@ -201,6 +201,43 @@ func (g gates) Pass(ctx context.Context, n domain.NumberID, _ bool) error {
 	return ctx.Err()
 }
 
+// What waits for a backlog while the backlogs have to be looked up again keeps
+// its order.
+func TestLookKeepsTheOrder(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.gate.set(true) // nobody goes
+	d := w.dispatcher()
+	n := inLane(3, 1)[0]
+	var want []domain.Position
+	for range 8 {
+		w.requestFrom(n, "+14155550100", "x", message.Options{})
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	l := d.begin(3, ctx, ctx)
+	defer l.end()
+	defer cancel()
+	l.look()
+	l.mu.Lock()
+	for _, e := range w.log.All() {
+		l.line(e.Key).overflow[e.Position] = w.work.delivery(e)
+		want = append(want, e.Position)
+	}
+	l.mu.Unlock()
+	l.look()
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	var got []domain.Position
+	for _, chain := range l.chains {
+		for _, j := range chain {
+			got = append(got, j.event.Position)
+		}
+	}
+	if !slices.Equal(got, want) {
+		t.Errorf("the chain is %v, want %v", got, want)
+	}
+}
+
 // However many numbers of a lane stand still with more than their share waiting,
 // paused or with calls that hang, another one of the lane gets through, with
 // more than fits beside them.
