@@ -92,13 +92,9 @@ func (s *Server) graphSend(ctx context.Context, r request) error {
 	if err := sendFrom(&wish, r, domain.NumberID(strings.Clone(r.c.Params("numberId")))); err != nil {
 		return err
 	}
-	receipt, allowed, err := s.accept(ctx, r, wish)
-	showQuota(r.c, allowed)
+	receipt, err := s.acceptOne(ctx, r, wish)
 	if err != nil {
 		return err
-	}
-	if receipt.Replayed {
-		r.c.Set(headerReplayed, "true")
 	}
 	var said struct {
 		Status string `json:"status"`

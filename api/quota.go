@@ -64,6 +64,17 @@ func (s *Server) accept(ctx context.Context, r request, wish message.Request) (m
 	return receipt, allowed, err
 }
 
+// acceptOne is accept for a request that is about one message: its answer says
+// what is left of the quota, and whether it was accepted before.
+func (s *Server) acceptOne(ctx context.Context, r request, wish message.Request) (message.Receipt, error) {
+	receipt, allowed, err := s.accept(ctx, r, wish)
+	showQuota(r.c, allowed)
+	if err == nil && receipt.Replayed {
+		r.c.Set(headerReplayed, "true")
+	}
+	return receipt, err
+}
+
 // showQuota sets the RateLimit fields (draft-ietf-httpapi-ratelimit-headers-10).
 func showQuota(c *fiber.Ctx, a tenant.Allowance) {
 	var policies, states []string

@@ -60,13 +60,9 @@ func (s *Server) send(ctx context.Context, r request) error {
 	if wish.IdempotencyKey, err = s.idempotencyKey(r.c, wish.IdempotencyKey); err != nil {
 		return err
 	}
-	receipt, allowed, err := s.accept(ctx, r, wish)
-	showQuota(r.c, allowed)
+	receipt, err := s.acceptOne(ctx, r, wish)
 	if err != nil {
 		return err
-	}
-	if receipt.Replayed {
-		r.c.Set(headerReplayed, "true")
 	}
 	r.c.Set(fiber.HeaderLocation, "/tenants/"+string(r.tenant.ID)+"/messages/"+string(receipt.ID))
 	if wait := preferredWait(r.c); wait > 0 {
