@@ -44,6 +44,8 @@ func TestContact(t *testing.T) {
 		"stop":                           {func(w *world) []domain.Event { return []domain.Event{wants(w, "stop", 5)} }, message.Contact{OptedOut: true}},
 		"stop and resume":                {func(w *world) []domain.Event { return []domain.Event{wants(w, "stop", 5), wants(w, "resume", 6)} }, message.Contact{}},
 		"resume, then the older stop":    {func(w *world) []domain.Event { return []domain.Event{wants(w, "resume", 6), wants(w, "stop", 5)} }, message.Contact{}},
+		"both in one second":             {func(w *world) []domain.Event { return []domain.Event{wants(w, "resume", 5), wants(w, "stop", 5)} }, message.Contact{OptedOut: true}},
+		"the other way round":            {func(w *world) []domain.Event { return []domain.Event{wants(w, "stop", 5), wants(w, "resume", 5)} }, message.Contact{OptedOut: true}},
 		"a status says it": {func(w *world) []domain.Event {
 			return []domain.Event{w.request("msg_1", "+"+phone, "hi"), stopped(w, 4)}
 		}, message.Contact{OptedOut: true}},

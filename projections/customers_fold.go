@@ -276,8 +276,8 @@ func (c *customerDoc) take(other *customerDoc) {
 	for _, w := range other.Windows {
 		c.open(w)
 	}
-	if other.OptedAt.After(c.OptedAt.Time) {
-		c.OptedOut, c.OptedAt = other.OptedOut, other.OptedAt
+	if !other.OptedAt.IsZero() {
+		c.opt(other.OptedOut, other.OptedAt)
 	}
 	c.MessageCount += other.MessageCount
 	c.WaID, c.UserID = firstOf(c.WaID, other.WaID), firstOf(c.UserID, other.UserID)
@@ -312,10 +312,20 @@ func (s sighting) tell(c *customerDoc) (changed bool) {
 	if s.opens {
 		c.open(windowDoc{s.number, at(s.saidAt)})
 	}
-	if out := s.optedOut == "stop"; s.optedOut != "" && s.saidAt.After(c.OptedAt.Time) {
-		c.OptedOut, c.OptedAt, changed = out, at(s.saidAt), true
+	if s.optedOut != "" {
+		changed = c.opt(s.optedOut == "stop", at(s.saidAt)) || changed
 	}
 	return changed
+}
+
+// opt notes what the person wants to get. Of what they say in one second, which
+// is all the provider tells, their no counts, in whatever order it comes.
+func (c *customerDoc) opt(out bool, said instant) (changed bool) {
+	if said.After(c.OptedAt.Time) || said.Equal(c.OptedAt.Time) && out && !c.OptedOut {
+		c.OptedOut, c.OptedAt = out, said
+		return true
+	}
+	return false
 }
 
 // open notes that the person wrote to a number. A tenant has few numbers.
