@@ -109,7 +109,7 @@ func newWorld(t *testing.T, change ...func(*Config)) *world {
 		Log:   slog.New(slog.NewJSONHandler(io.MultiWriter(allLogs, &h.logs), &slog.HandlerOptions{Level: slog.LevelDebug})),
 		Meter: &h.meter, VerifyToken: canaryVerify,
 		Ports: Ports{
-			Audit: h, Canceller: &message.Canceller{Clock: h.clock, Log: h.accepter.Log}, Customers: h, DeadLetters: h, Directory: h.registry.Directory, Doctor: h, Feed: h, Freshness: h, Governor: h.registry,
+			Audit: h, Canceller: &message.Canceller{Clock: h.clock, Log: h.accepter.Log, Proofs: nothingProven{}}, Customers: h, DeadLetters: h, Directory: h.registry.Directory, Doctor: h, Feed: h, Freshness: h, Governor: h.registry,
 			Inbox: h, Issuer: h, Messages: h,
 			Metrics: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "sendlog_up 1") }),
 			Notices: h, Quarantine: h, Rebuilds: h, Redrives: h, Registrar: h, Rotation: h, Sender: h,
@@ -665,6 +665,13 @@ func (h *house) Subscribe(ctx context.Context, t domain.TenantID) (<-chan Live, 
 	feed := make(chan Live)
 	h.subscribed <- subscription{ctx: ctx, tenant: t, feed: feed}
 	return feed, nil
+}
+
+// nothingProven is a provider that has reported nothing.
+type nothingProven struct{}
+
+func (nothingProven) Find(context.Context, domain.Key, domain.Position) (message.StatusReceived, bool, error) {
+	return message.StatusReceived{}, false, nil
 }
 
 // strangers is a tenant whom nobody has ever written to.

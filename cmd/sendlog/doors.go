@@ -35,14 +35,14 @@ func (h *house) openDoors(ctx context.Context) error {
 		return err
 	}
 	lib := reading{h.library}
-	redriving := newRedrives(h.library, &message.Redriver{Clock: h.clock, Log: h.broker.Events(),
-		Proofs: dispatch.Proofs{Facts: h.broker.Reader()}}, h.clock, h.log)
+	proofs := dispatch.Proofs{Facts: h.broker.Reader()}
+	redriving := newRedrives(h.library, &message.Redriver{Clock: h.clock, Log: h.broker.Events(), Proofs: proofs}, h.clock, h.log)
 	h.services.start("redrives", redriving.run)
 	h.server = api.New(api.Config{
 		AdminKey: h.config.AdminKey, Clock: h.clock, CursorKey: cursorKey, Log: h.log, Meter: h.meter,
 		RequireKey: h.config.RequireKey, VerifyToken: h.config.VerifyToken,
 		Ports: api.Ports{
-			Audit: audit{h.broker.Tenants()}, Canceller: &message.Canceller{Clock: h.clock, Log: h.broker.Events(), Past: past},
+			Audit: audit{h.broker.Tenants()}, Canceller: &message.Canceller{Clock: h.clock, Log: h.broker.Events(), Past: past, Proofs: proofs},
 			Checks: h.checks(), Customers: lib, Doctor: h, DeadLetters: lib,
 			Directory: h.directory, Feed: feed{h.broker.Live()}, Freshness: lib,
 			Governor: h.registry, Inbox: h.inbox, Issuer: h.registry, Messages: lib,

@@ -9,9 +9,10 @@ import (
 
 // Canceller takes requests back.
 type Canceller struct {
-	Clock domain.Clock
-	Log   domain.Log
-	Past  Past // nil when the log keeps every request for ever
+	Clock  domain.Clock
+	Log    domain.Log
+	Past   Past // nil when the log keeps every request for ever
+	Proofs Proofs
 }
 
 // Cancellation says what became of the wish to take a request back.
@@ -63,7 +64,7 @@ func (c *Canceller) cancel(ctx context.Context, t domain.TenantID, id domain.Mes
 	}
 	switch {
 	case s.Accepted:
-		return Cancellation{}, domain.Errorf(domain.Taken, nil, "it is too late: the provider has accepted the message")
+		return Cancellation{}, errTooLate()
 	case s.Dead:
 		return Cancellation{}, domain.Errorf(domain.Taken, nil, "it is too late: the message was given up, and is not tried again by itself")
 	case s.Ended == Expired:
@@ -71,13 +72,39 @@ func (c *Canceller) cancel(ctx context.Context, t domain.TenantID, id domain.Mes
 	case s.Ended == Cancelled:
 		return Cancellation{Certain: s.Certain(), Position: s.Last}, nil
 	}
-	e, err := domain.NewEvent(key, c.Clock.Now(), by, &SendCancelled{})
+	var f domain.Fact = &SendCancelled{}
+	proof := c.proof(ctx, key, &s)
+	if proof != nil {
+		f = proof
+	}
+	e, err := domain.NewEvent(key, c.Clock.Now(), by, f)
 	if err != nil {
 		return Cancellation{}, err
 	}
 	e.Correlation = key.ID
 	at, err := c.Log.Append(ctx, e, expect)
+	if err == nil && proof != nil {
+		err = errTooLate()
+	}
 	return Cancellation{Certain: s.Certain(), Position: at}, err
+}
+
+func errTooLate() error {
+	return domain.Errorf(domain.Taken, nil, "it is too late: the provider has accepted the message")
+}
+
+// proof returns the acceptance of an attempt in doubt, when the provider has
+// reported on it. While nobody can say, it stays in doubt.
+func (c *Canceller) proof(ctx context.Context, k domain.Key, s *State) *SendAccepted {
+	since, doubtful := s.DoubtfulSince()
+	if !doubtful {
+		return nil
+	}
+	status, proven, err := c.Proofs.Find(ctx, k, since)
+	if err != nil || !proven {
+		return nil
+	}
+	return status.Proof()
 }
 
 // archived returns the number of a message that the log no longer has at hand.

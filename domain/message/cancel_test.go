@@ -55,7 +55,7 @@ func TestCancel(t *testing.T) {
 			t.Parallel()
 			log := logtest.NewMemory()
 			record(t, log, test.given...)
-			c := message.Canceller{Clock: domain.SystemClock{}, Log: log}
+			c := message.Canceller{Clock: domain.SystemClock{}, Log: log, Proofs: proof{}}
 			for range 2 { // and again: the same answer, nothing more recorded
 				got, err := c.Cancel(t.Context(), "ten_a", "msg_a", "key_1")
 				if (err != nil) != (test.kind != "") || err != nil && domain.KindOf(err) != test.kind {
@@ -81,7 +81,7 @@ func TestCancelOfAnotherTenant(t *testing.T) {
 	t.Parallel()
 	log := logtest.NewMemory()
 	record(t, log, requested())
-	c := message.Canceller{Clock: domain.SystemClock{}, Log: log}
+	c := message.Canceller{Clock: domain.SystemClock{}, Log: log, Proofs: proof{}}
 	if _, err := c.Cancel(t.Context(), "ten_b", "msg_a", "key_1"); domain.KindOf(err) != domain.Unknown {
 		t.Errorf("answered %v", err)
 	}
@@ -114,7 +114,7 @@ func TestCancelLosesToTheFence(t *testing.T) {
 			t.Error(err)
 		}
 	}
-	c := message.Canceller{Clock: domain.SystemClock{}, Log: log}
+	c := message.Canceller{Clock: domain.SystemClock{}, Log: log, Proofs: proof{}}
 	got, err := c.Cancel(t.Context(), "ten_a", "msg_a", "key_1")
 	if err != nil || got.Certain || got.Position != 3 {
 		t.Errorf("answered %+v, %v", got, err)
@@ -136,7 +136,7 @@ func TestCancelWhatLeftTheLog(t *testing.T) {
 	} {
 		log := forgetful{logtest.NewMemory(), 1}
 		record(t, log.Memory, later())
-		c := message.Canceller{Clock: domain.SystemClock{}, Log: log, Past: test.past}
+		c := message.Canceller{Clock: domain.SystemClock{}, Log: log, Past: test.past, Proofs: proof{}}
 		got, err := c.Cancel(t.Context(), "ten_a", "msg_a", "key_1")
 		switch {
 		case test.kind != "":
@@ -146,5 +146,28 @@ func TestCancelWhatLeftTheLog(t *testing.T) {
 		case err != nil || !got.Certain || log.All()[1].Type != message.TypeSendCancelled || log.All()[1].Key.Number != key.Number:
 			t.Errorf("%s: %+v, %v", name, got, err)
 		}
+	}
+}
+
+// What the provider has reported on is too late, although nobody read the
+// answer to the call; while that cannot be found out, nobody knows.
+func TestCancelWhatAStatusProves(t *testing.T) {
+	t.Parallel()
+	log := logtest.NewMemory()
+	record(t, log, requested(), tried(1))
+	c := message.Canceller{Clock: domain.SystemClock{}, Log: log, Proofs: proof{found: true}}
+	for range 2 {
+		if _, err := c.Cancel(t.Context(), "ten_a", "msg_a", "key_1"); domain.KindOf(err) != domain.Taken {
+			t.Errorf("answered %v", err)
+		}
+	}
+	if all := log.All(); len(all) != 3 || all[2].Type != message.TypeSendAccepted {
+		t.Errorf("recorded %d facts", len(all))
+	}
+	log = logtest.NewMemory()
+	record(t, log, requested(), tried(1))
+	c = message.Canceller{Clock: domain.SystemClock{}, Log: log, Proofs: proof{err: errors.New("away")}}
+	if got, err := c.Cancel(t.Context(), "ten_a", "msg_a", "key_1"); err != nil || got.Certain {
+		t.Errorf("%+v, %v", got, err)
 	}
 }
