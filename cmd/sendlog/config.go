@@ -65,7 +65,17 @@ type configError struct{ variable, wrong, todo string }
 func (e configError) Error() string { return e.variable + " " + e.wrong + "; " + e.todo }
 
 // readConfig reads and checks the environment. All faults are reported at once.
+// An embedded house that has no master key yet is made one, in DATA_DIR.
 func readConfig(env func(string) string) (config, error) {
+	c, err := readSettings(env)
+	if fault := c.checkDataDir(); fault != nil {
+		return c, errors.Join(err, fault) // the key may be in there: that it cannot be read is the same fault
+	}
+	return c, errors.Join(err, c.readKeys(env))
+}
+
+// readSettings is readConfig without the keys. It makes nothing.
+func readSettings(env func(string) string) (config, error) {
 	get := func(name, fallback string) string {
 		if v := strings.TrimSpace(env(name)); v != "" {
 			return v
@@ -101,10 +111,29 @@ func readConfig(env func(string) string) (config, error) {
 		c.LogRetention = -1 // check says so
 	}
 	faults := c.check()
+	if env("APP_SECRET") != "" && len(c.AppSecrets) == 0 { // somebody meant to have webhooks checked
+		faults = append(faults, configError{"APP_SECRET", "has no secret in it", "copy it from the Meta app's basic settings, or leave it out"})
+	}
 	if v := get("IDEMPOTENCY", keysOptional); v != keysOptional && v != keysRequired {
 		faults = append(faults, configError{"IDEMPOTENCY", fmt.Sprintf("is %q", v), "write optional or required"})
 	}
-	return c, errors.Join(append(faults, c.readKeys(env))...)
+	return c, errors.Join(faults...)
+}
+
+// checkDataDir refuses what can be no directory. One that is not there yet is
+// made when it is needed.
+func (c config) checkDataDir() error {
+	const todo = "set DATA_DIR to a directory this user may write"
+	info, err := os.Stat(c.DataDir)
+	switch {
+	case errors.Is(err, os.ErrNotExist):
+		return nil
+	case err != nil:
+		return configError{"DATA_DIR", "cannot be used: " + err.Error(), todo}
+	case !info.IsDir():
+		return configError{"DATA_DIR", "(" + c.DataDir + ") is not a directory", todo}
+	}
+	return nil
 }
 
 var graphVersion = regexp.MustCompile(`^v[0-9]{1,3}\.[0-9]{1,2}$`)
@@ -117,15 +146,14 @@ func (c config) check() []error {
 	}
 	if _, port, err := net.SplitHostPort(c.AdminAddr); err != nil || !validPort(port) {
 		fault("ADMIN_ADDR", fmt.Sprintf("is %q", c.AdminAddr), "write host:port, such as 127.0.0.1:3001")
+	} else if c.AdminKey == "" && !loopback(c.AdminAddr) {
+		fault("ADMIN_ADDR", "is an address others can reach, and no ADMIN_KEY is set", "set ADMIN_KEY, or keep it on 127.0.0.1")
 	}
 	if c.AdminKey != "" && len(c.AdminKey) < 16 {
 		fault("ADMIN_KEY", "is shorter than 16 characters", "make one with: openssl rand -hex 16")
 	}
 	if c.AdminKey == "" && !loopback(c.Listen) {
 		fault("HOST", "is an address others can reach, and no ADMIN_KEY is set", "set ADMIN_KEY, or leave HOST at 127.0.0.1")
-	}
-	if c.AdminKey == "" && !loopback(c.AdminAddr) {
-		fault("ADMIN_ADDR", "is an address others can reach, and no ADMIN_KEY is set", "set ADMIN_KEY, or keep it on 127.0.0.1")
 	}
 	if len(c.AppSecrets) == 0 && !loopback(c.Listen) {
 		fault("APP_SECRET", "is not set, so anybody could post webhooks", "copy it from the Meta app's basic settings, or leave HOST at 127.0.0.1")
@@ -151,13 +179,13 @@ func (c config) check() []error {
 		fault("MONGO_URI", "is not set, and the embedded read models belong to one process", "set MONGO_URI, or leave ROLES out")
 	}
 	if c.UnknownWait < time.Second {
-		fault("UNKNOWN_WAIT", "is not a duration of 1s or more", "write it as 60s or 5m; Meta's statuses take seconds, so shorter waits may send twice")
+		fault("UNKNOWN_WAIT", "is not a duration of 1s or more, with its unit", "write 60s for 60 seconds, or 5m; Meta's statuses take seconds, so shorter waits may send twice")
 	}
 	if c.LogHot < time.Minute {
-		fault("LOG_HOT", "is not a duration of 1m or more", "write it as 72h; it is how long a restart has to read and an idempotency key is known without the read models")
+		fault("LOG_HOT", "is not a duration of 1m or more, with its unit", "write 72h for 72 hours; it is how long a restart has to read and an idempotency key is known without the read models")
 	}
 	if c.LogRetention != 0 && c.LogRetention < c.LogHot {
-		fault("LOG_RETENTION", "is not a duration of LOG_HOT or more", "write it as 8760h, or leave it out to keep everything for ever")
+		fault("LOG_RETENTION", "is not a duration of LOG_HOT or more, with its unit", "write 8760h for a year, or leave it out to keep everything for ever")
 	}
 	if _, port, err := net.SplitHostPort(c.NATSListen); c.NATSListen != "" && (err != nil || !validPort(port)) {
 		fault("NATS_LISTEN", fmt.Sprintf("is %q", c.NATSListen), "write host:port, such as 127.0.0.1:4222")

@@ -46,11 +46,16 @@ func TestConfigErrors(t *testing.T) {
 		"admin address":          {settings{"ADMIN_ADDR": "3001"}, []string{"ADMIN_ADDR is", "127.0.0.1:3001"}},
 		"short admin key":        {settings{"ADMIN_KEY": "secretsecret"}, []string{"ADMIN_KEY is shorter than 16"}},
 		"open to the world":      {settings{"HOST": "0.0.0.0"}, []string{"HOST is an address others can reach", "set ADMIN_KEY", "APP_SECRET is not set"}},
+		"admin port alone":       {settings{"ADMIN_ADDR": "3001", "ADMIN_KEY": ""}, []string{`ADMIN_ADDR is "3001"; write host:port`}},
+		"only a comma":           {settings{"APP_SECRET": ","}, []string{"APP_SECRET has no secret in it", "leave it out"}},
+		"only a space":           {settings{"APP_SECRET": " "}, []string{"APP_SECRET has no secret in it"}},
+		"data in a file":         {settings{"DATA_DIR": "config_test.go", "MASTER_KEY": ""}, []string{"DATA_DIR (config_test.go) is not a directory", "set DATA_DIR"}},
+		"data below a file":      {settings{"DATA_DIR": "config_test.go/data", "MASTER_KEY": ""}, []string{"DATA_DIR cannot be used", "set DATA_DIR"}},
 		"open admin":             {settings{"ADMIN_ADDR": "0.0.0.0:3001"}, []string{"ADMIN_ADDR is an address others can reach"}},
 		"durability":             {settings{"DURABILITY": "fast"}, []string{`DURABILITY is "fast"`, "strict or interval"}},
 		"graph":                  {settings{"GRAPH_URL": "graph.facebook.com"}, []string{"GRAPH_URL is not"}},
 		"version":                {settings{"WHATSAPP_API_VERSION": "20"}, []string{`WHATSAPP_API_VERSION is "20"`}},
-		"roles":                  {settings{"ROLES": "api,cook"}, []string{`ROLES has "cook"`}},
+		"roles":                  {settings{"ROLES": "api,cook"}, []string{`ROLES has "cook"`, "ROLES splits the house"}},
 		"idempotency":            {settings{"IDEMPOTENCY": "yes"}, []string{`IDEMPOTENCY is "yes"`, "optional or required"}},
 		"monitor":                {settings{"NATS_MONITOR_URL": "nats1:8222"}, []string{"NATS_MONITOR_URL", "http://nats1:8222"}},
 		"roles without log":      {settings{"ROLES": "api"}, []string{"ROLES splits the house", "NATS_URL"}},
@@ -59,7 +64,7 @@ func TestConfigErrors(t *testing.T) {
 		"log hot too short":      {settings{"LOG_HOT": "59s"}, []string{"LOG_HOT is not a duration of 1m or more"}},
 		"retention":              {settings{"LOG_RETENTION": "a year"}, []string{"LOG_RETENTION is not a duration", "for ever"}},
 		"retention too short":    {settings{"LOG_RETENTION": "71h"}, []string{"LOG_RETENTION is not a duration of LOG_HOT or more"}},
-		"unknown wait":           {settings{"UNKNOWN_WAIT": "60"}, []string{"UNKNOWN_WAIT is not a duration", "60s"}},
+		"unknown wait":           {settings{"UNKNOWN_WAIT": "60"}, []string{"UNKNOWN_WAIT is not a duration", "with its unit", "60s"}},
 		"listen on a far log":    {settings{"NATS_URL": "nats://127.0.0.1:1", "NATS_LISTEN": "127.0.0.1:4222"}, []string{"NATS_LISTEN is for the embedded log"}},
 		"several faults at once": {settings{"PORT": "x", "DURABILITY": "x"}, []string{"PORT is", "DURABILITY is"}},
 	} {
@@ -77,6 +82,9 @@ func TestConfigErrors(t *testing.T) {
 				if !strings.Contains(err.Error(), words) {
 					t.Errorf("%q does not say %q", err, words)
 				}
+			}
+			if n := strings.Count(err.Error(), "\n") + 1; n > 1 && len(c.want) == 1 {
+				t.Errorf("one fault is told as %d: %q", n, err)
 			}
 			if strings.Contains(err.Error(), "secretsecret") {
 				t.Errorf("%q shows a secret", err)

@@ -52,8 +52,8 @@ func devCommand(env func(string) string, log *slog.Logger) *cobra.Command {
 
 // dev runs a house against a pretend Meta of its own until ctx ends.
 func dev(ctx context.Context, c config, metaAddr string, bad badDay, log *slog.Logger, out io.Writer) (err error) {
-	if !loopback(metaAddr) {
-		return configError{"--meta-addr", "is an address others can reach", "keep it on 127.0.0.1"}
+	if err := checkMetaAddr("--meta-addr", metaAddr); err != nil {
+		return err
 	}
 	meta, err := pretendMeta(c, metaAddr, bad, log)
 	if err != nil {
@@ -75,7 +75,8 @@ func dev(ctx context.Context, c config, metaAddr string, bad badDay, log *slog.L
 	return h.wait(ctx)
 }
 
-// pretendMeta starts a Meta that posts its webhooks to the house.
+// pretendMeta starts a Meta that posts its webhooks to the house. It takes any
+// access token, so that a first tenant of one's own can send.
 func pretendMeta(c config, addr string, bad badDay, log *slog.Logger) (*cloudapitest.Server, error) {
 	secret := ""
 	if len(c.AppSecrets) > 0 {
@@ -85,7 +86,6 @@ func pretendMeta(c config, addr string, bad badDay, log *slog.Logger) (*cloudapi
 		return nil, configError{"DATA_DIR", "cannot be created: " + err.Error(), "set DATA_DIR to a directory this user may write"}
 	}
 	meta, err := bad.meta(cloudapitest.Config{
-		Authorize:   cloudapitest.Tokens(map[domain.NumberID]string{demoNumber: demoToken}),
 		AppSecret:   secret,
 		WebhookURL:  "http://" + c.Listen + "/whatsapp/webhook",
 		StatusDelay: demoStatusDelay,

@@ -84,13 +84,16 @@ func failures(findings []api.Finding) error {
 // examineOffline opens what a stopped house left, and looks at it. Whatever
 // keeps it from being opened is a finding too.
 func examineOffline(ctx context.Context, env func(string) string) []api.Finding {
-	c, err := readConfig(env)
+	c, err := readSettings(env) // not the keys yet: without a log there is none to make
 	if err != nil {
 		return []api.Finding{failing("settings", err)}
 	}
 	if _, err := os.Stat(filepath.Join(c.DataDir, "log")); c.NATSURL == "" && errors.Is(err, os.ErrNotExist) {
 		return []api.Finding{{Check: "log", Verdict: api.FindingFail, Means: "there is no log in " + c.DataDir,
 			Remedy: "set DATA_DIR to where the server keeps its data, or start it once with `sendlog serve`"}}
+	}
+	if c, err = readConfig(env); err != nil {
+		return []api.Finding{failing("settings", err)}
 	}
 	c.Roles = nil // it looks, and does nothing
 	log := slog.New(slog.DiscardHandler)

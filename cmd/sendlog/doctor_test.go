@@ -86,7 +86,7 @@ func TestDoctor(t *testing.T) {
 		t.Errorf("with another master key: %v\n%s", err, out)
 	}
 	nowhere := filepath.Join(t.TempDir(), "nowhere")
-	if out, err := doctor(env.with("DATA_DIR", nowhere), "--offline"); err == nil || !strings.Contains(out, "there is no log in") {
+	if out, err := doctor(env.with("DATA_DIR", nowhere, "MASTER_KEY", ""), "--offline"); err == nil || !strings.Contains(out, "there is no log in") {
 		t.Errorf("without data: %v\n%s", err, out)
 	}
 	if _, err := os.Stat(nowhere); !os.IsNotExist(err) {

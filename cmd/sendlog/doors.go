@@ -15,6 +15,28 @@ import (
 	"github.com/sendlog/sendlog/domain/tenant"
 )
 
+// bind takes the addresses of the listeners. Whoever connects before
+// openDoors is answered from then on.
+func (h *house) bind() (err error) {
+	if h.admin, err = listen("ADMIN_ADDR", h.config.AdminAddr); err != nil {
+		return err
+	}
+	h.adminAddr = h.admin.Addr().String()
+	if h.config.has(roleAPI) {
+		if h.public, err = listen("PORT", h.config.Listen); err != nil {
+			return errors.Join(err, h.admin.Close())
+		}
+		h.publicAddr = h.public.Addr().String()
+	}
+	h.closers = append(h.closers, func() { // they are closed already if they were served
+		_ = h.admin.Close()
+		if h.public != nil {
+			_ = h.public.Close()
+		}
+	})
+	return nil
+}
+
 func (h *house) openDoors(ctx context.Context) error {
 	cursorKey, err := h.config.KEK.Derive("sendlog cursors", api.CursorKeySize)
 	if err != nil {
@@ -55,19 +77,9 @@ func (h *house) openDoors(ctx context.Context) error {
 		},
 	})
 	h.gauges()
-	admin, err := listen("ADMIN_ADDR", h.config.AdminAddr)
-	if err != nil {
-		return err
-	}
-	h.adminAddr = admin.Addr().String()
-	doors := []func() error{func() error { return h.server.Admin().Serve(admin) }}
-	if h.config.has(roleAPI) {
-		public, err := listen("PORT", h.config.Listen)
-		if err != nil {
-			return errors.Join(err, admin.Close())
-		}
-		h.publicAddr = public.Addr().String()
-		doors = append(doors, func() error { return h.server.Public().Serve(public) })
+	doors := []func() error{func() error { return h.server.Admin().Serve(h.admin) }}
+	if h.public != nil {
+		doors = append(doors, func() error { return h.server.Public().Serve(h.public) })
 	}
 	h.services.start("listeners", func(ctx context.Context) error { return h.serve(ctx, doors) })
 	return nil

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net"
 	"os"
 	"path/filepath"
 	"time"
@@ -43,8 +44,9 @@ type house struct {
 	inbox     *dispatch.Inbox
 	server    *api.Server
 
-	publicAddr, adminAddr string // where the listeners are, with real ports
-	liveURL               string // where tenants may subscribe, or empty
+	admin, public         net.Listener // public is nil without the role api
+	publicAddr, adminAddr string       // where they are, with real ports
+	liveURL               string       // where tenants may subscribe, or empty
 
 	services *group
 	closers  []func() // in the order of opening
@@ -55,6 +57,9 @@ type house struct {
 func openHouse(ctx context.Context, c config, policy dispatch.Policy, log *slog.Logger) (*house, error) {
 	h := &house{config: c, log: log, clock: domain.SystemClock{}, meter: newMeter(), policy: policy,
 		directory: tenant.NewDirectory(), services: newGroup(log)}
+	if err := h.bind(); err != nil { // first: nothing is opened for a port that is taken
+		return nil, err
+	}
 	if os.Getenv("GOGC") == "" {
 		h.services.start("memory", roomForGarbage)
 	}

@@ -7,10 +7,13 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"log/slog"
 	"maps"
 	"net"
 	"net/http"
+	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
@@ -445,6 +448,34 @@ func TestOutputHoldsNothingPersonal(t *testing.T) {
 		}
 		if bytes.Contains(metrics.body, []byte(canary)) {
 			t.Errorf("the metrics hold %q", canary)
+		}
+	}
+}
+
+// A port that is taken is all a start says, and it has opened nothing.
+func TestTakenPort(t *testing.T) {
+	t.Parallel()
+	taken, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer taken.Close()
+	_, port, _ := net.SplitHostPort(taken.Addr().String())
+	for variable, env := range map[string]settings{
+		"PORT":       alone(t).with("PORT", port),
+		"ADMIN_ADDR": alone(t).with("ADMIN_ADDR", taken.Addr().String()),
+	} {
+		c, err := readConfig(env.get)
+		if err != nil {
+			t.Fatal(err)
+		}
+		log := &lockedBuffer{}
+		_, err = openHouse(t.Context(), c, quick, slog.New(slog.NewJSONHandler(log, nil)))
+		if fault, ok := errors.AsType[configError](err); !ok || fault.variable != variable || log.String() != "" {
+			t.Errorf("%s: %v\n%s", variable, err, log.String())
+		}
+		if left, err := filepath.Glob(filepath.Join(c.DataDir, "*")); err != nil || len(left) != 0 {
+			t.Errorf("%s: it opened %v, %v", variable, left, err)
 		}
 	}
 }

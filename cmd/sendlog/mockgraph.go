@@ -34,6 +34,9 @@ func (b *badDay) flags(cmd *cobra.Command) {
 
 // meta returns a pretend Meta that is not running yet.
 func (b badDay) meta(c cloudapitest.Config) (*cloudapitest.Server, error) {
+	if b.rate < 0 {
+		return nil, configError{"--rate", fmt.Sprintf("is %d", b.rate), "write messages a second, such as 80, or leave it out for no limit"}
+	}
 	faults, err := cloudapitest.ParseFaults(b.faults)
 	if err != nil {
 		return nil, configError{"--fault", "cannot be read: " + err.Error(), "see sendlog mock-graph --help"}
@@ -48,6 +51,18 @@ func (b badDay) meta(c cloudapitest.Config) (*cloudapitest.Server, error) {
 	}
 	meta.Script(faults.Script())
 	return meta, nil
+}
+
+// checkMetaAddr refuses an address for a pretend Meta that is none, or that
+// others can reach.
+func checkMetaAddr(flag, addr string) error {
+	if _, port, err := net.SplitHostPort(addr); err != nil || !validPort(port) {
+		return configError{flag, fmt.Sprintf("is %q", addr), "write host:port, such as 127.0.0.1:3002"}
+	}
+	if !loopback(addr) {
+		return configError{flag, "is an address others can reach", "keep it on 127.0.0.1"}
+	}
+	return nil
 }
 
 // startMeta makes a pretend Meta listen at what a flag says.
@@ -106,8 +121,8 @@ calls that hang, and POST /_pretend/revoke {"token":"…"} makes a token worthle
 
 // run serves until ctx ends.
 func (m mockGraph) run(ctx context.Context, out io.Writer) (err error) {
-	if !loopback(m.addr) {
-		return configError{"--addr", "is an address others can reach", "keep it on 127.0.0.1"}
+	if err := checkMetaAddr("--addr", m.addr); err != nil {
+		return err
 	}
 	if m.token != "" {
 		m.config.Authorize = func(token string, _ domain.NumberID) bool { return token == m.token }

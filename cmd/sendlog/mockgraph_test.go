@@ -72,6 +72,8 @@ func TestMockGraph(t *testing.T) {
 	}{
 		{[]string{"--addr", "127.0.0.1:0", "--fault", "loose=0.1"}, "is no fault"},
 		{[]string{"--addr", "0.0.0.0:0"}, "others can reach"},
+		{[]string{"--addr", "3999"}, `--addr is "3999"; write host:port`},
+		{[]string{"--addr", "127.0.0.1:0", "--rate", "-3"}, "--rate is -3"},
 		{[]string{"--addr", "127.0.0.1:0", "--webhook", "x"}, "webhook URL"},
 	} {
 		text, err := binary(t, env, append([]string{"mock-graph"}, wrong.args...)...).CombinedOutput()

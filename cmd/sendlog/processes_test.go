@@ -161,6 +161,7 @@ func TestSubcommands(t *testing.T) {
 		fail bool
 	}{
 		{args: []string{"tenants"}, want: "Acme"},
+		{args: []string{"tenants"}, want: "REGISTERED"},
 		{args: []string{"send", tenant, "+14155550100", "hello", "--key", "k"}, want: "queued"},
 		{args: []string{"send", tenant, "nobody", "hello"}, want: "/to is not a phone number", fail: true},
 		{args: []string{"send", "ten_nobody", "+14155550100", "hello"}, want: "sendlog: ", fail: true},
@@ -258,6 +259,26 @@ func TestDev(t *testing.T) {
 		t.Errorf("after the restart the key gave %s, before %s", again, first)
 	}
 	eventually(t, "the message to be read", func() bool { return status(first) == message.Read })
+	// A tenant of one's own, with any token, sends too; until its token is revoked.
+	_, rest, _ := strings.Cut(p.said.String(), "Meta ")
+	metaURL, _, _ := strings.Cut(strings.TrimSpace(rest), " ")
+	post := func(url, body string, want int) map[string]any {
+		t.Helper()
+		a, err := request(t.Context(), client, "POST", url, body, "")
+		if err != nil || a.status != want {
+			t.Fatalf("%s: %d %s %v", url, a.status, a.body, err)
+		}
+		return a.json(t)
+	}
+	demo = post(p.url+"/tenants/register", `{"name":"Mine","phoneNumberId":"100000000000002","accessToken":"EAAmine"}`, 201)["id"].(string)
+	own := send("own-1")
+	eventually(t, "the message of the own tenant to be read", func() bool { return status(own) == message.Read })
+	post(metaURL+"/_pretend/revoke", `{"token":"EAAmine"}`, 200)
+	send("own-2")
+	eventually(t, "the number to be blocked", func() bool {
+		a, err := request(t.Context(), client, "GET", p.url+"/tenants/"+demo, "", "")
+		return err == nil && a.status == 200 && strings.Contains(string(a.body), `"code":190`)
+	})
 	if err := p.interrupt(); err != nil {
 		t.Errorf("Ctrl-C: %v", err)
 	}

@@ -14,7 +14,7 @@ func tenantsCommand(c *client) *cobra.Command {
 	cmd := &cobra.Command{Use: "tenants", Short: "List the tenants and their numbers, pause and resume them", Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			w := tabwriter.NewWriter(cmd.OutOrStdout(), 0, 0, 2, ' ', 0)
-			fmt.Fprintln(w, "ID\tNAME\tPHONE NUMBER ID\tSTATUS\tSINCE\tREASON")
+			fmt.Fprintln(w, "ID\tNAME\tPHONE NUMBER ID\tSTATUS\tREGISTERED\tREASON")
 			type row struct {
 				ID, Name, Status string
 				PauseReason      string    `json:"pause_reason"`
