@@ -39,8 +39,14 @@ func (p *pursuit) held(o cloudapi.Outcome) bool {
 // cannot send: at once, while the outcome is being recorded, because others of
 // the number would call meanwhile. The function it returns waits until the gate
 // is closed, and must be called before the message goes on.
-func (p *pursuit) halt(called time.Time, o cloudapi.Outcome) (halted func() error) {
+//
+// What is said of a token that was replaced during the call says nothing of the
+// new one: the next call finds out.
+func (p *pursuit) halt(called time.Time, token string, o cloudapi.Outcome) (halted func() error) {
 	if o.Halt.Cause == "" {
+		return func() error { return nil }
+	}
+	if now, err := p.d.Tokens.Token(p.key.Number); err == nil && now != token {
 		return func() error { return nil }
 	}
 	if p.d.Gate.Open(p.key.Number, true) {

@@ -52,12 +52,34 @@ func TestPauseKeepsTheQueue(t *testing.T) {
 	}
 }
 
-// noted says when a token is asked for, which is right before a call is.
-type noted chan struct{}
+// renewed is a token that is replaced during the first call.
+type renewed struct{ *scripted }
 
-func (n noted) Token(domain.NumberID) (string, error) {
-	n <- struct{}{}
-	return "token", nil
+func (r renewed) Token(domain.NumberID) (string, error) {
+	if len(r.made()) == 0 {
+		return "dead", nil
+	}
+	return "new", nil
+}
+
+// What Meta says of a token that was replaced meanwhile stops nobody: the next
+// call uses the new one.
+func TestRefusalOfAReplacedToken(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.d.Tokens = renewed{w.provider}
+	w.provider.answer(func(c cloudapi.Call) cloudapi.Outcome {
+		if c.Token == "dead" {
+			return refusedWith(190)
+		}
+		return accepted(c)
+	})
+	k := w.request("+14155550100", "hello")
+	w.run(w.d)
+	w.await(k, message.TypeSendAccepted)
+	if blocks, _ := w.breaker.told(); len(blocks) != 0 {
+		t.Errorf("blocked: %+v", blocks)
+	}
 }
 
 // A pause that comes while a message waits for a free call holds it: whoever
@@ -66,8 +88,6 @@ func TestPauseWhileWaitingForACall(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	w.d.turns.free = 1
-	asked := make(chan struct{}, 10)
-	w.d.Tokens = noted(asked)
 	release := make(chan struct{})
 	w.provider.answer(func(c cloudapi.Call) cloudapi.Outcome {
 		<-release
@@ -76,9 +96,12 @@ func TestPauseWhileWaitingForACall(t *testing.T) {
 	first := w.request("+14155550100", "first")
 	w.run(w.d)
 	w.await(first, message.TypeSendAttempted)
-	<-asked
 	second := w.request("+14155550101", "second")
-	<-asked // it has passed the gate, and the only call is taken
+	tick := time.NewTicker(time.Millisecond)
+	defer tick.Stop()
+	for w.d.Waiting().Slot == 0 { // it has passed the gate, and the only call is taken
+		<-tick.C
+	}
 	w.gate.set(true)
 	close(release)
 	w.await(first, message.TypeSendAccepted)

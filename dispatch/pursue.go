@@ -207,10 +207,6 @@ func (p *pursuit) reconcile(since domain.Position, next message.Step) (proven bo
 
 // attempt records an attempt, calls, and records what came of it.
 func (p *pursuit) attempt(next message.Step) error {
-	token, err := p.d.Tokens.Token(p.key.Number)
-	if err != nil {
-		return err
-	}
 	turn := claim{tenant: p.key.Tenant, number: p.key.Number, to: p.state.Request.Line(p.key.ID), bulk: p.state.Bulk()}
 	done, err := p.d.turns.wait(p.stop, turn)
 	if err != nil {
@@ -220,6 +216,10 @@ func (p *pursuit) attempt(next message.Step) error {
 	// The wait may have been long: what is due is decided again.
 	if !p.d.Gate.Open(p.key.Number, p.template()) || p.next().Do != message.Attempt {
 		return nil
+	}
+	token, err := p.d.Tokens.Token(p.key.Number) // not before the wait, in which a dead one may have been replaced
+	if err != nil {
+		return err
 	}
 	if err := p.append(p.stop, &message.SendAttempted{Attempt: next.Attempt, After: next.After}); err != nil {
 		return err
@@ -235,7 +235,7 @@ func (p *pursuit) attempt(next message.Step) error {
 	})
 	p.d.Meter.Observe(domain.AttemptSeconds, p.d.Clock.Now().Sub(start).Seconds())
 	p.d.turns.heed(turn, outcome.Brake, outcome.Wait)
-	halted := p.halt(start, outcome)
+	halted := p.halt(start, token, outcome)
 	return errors.Join(p.conclude(next.Attempt, outcome), halted())
 }
 
