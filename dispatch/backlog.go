@@ -100,10 +100,11 @@ func (l *lane) place(v Delivery) {
 	switch {
 	case v.Due: // it has its own consumer, which hands out no more than memory holds
 		l.admit(n, v, false)
-	case n.open() && at < n.stored.From: // what came too early to be read then, or is done, and comes again
-		if l.room(n) > 0 { // else it comes once more
-			l.admit(n, v, false)
-		}
+	case n.open() && at < n.stored.From:
+		// What came too early to be read then, or is done, and comes again. It is
+		// worked whatever the room, before what follows it to the same person: it
+		// is not acknowledged, so there is no more of it than the lane hands out.
+		l.admit(n, v, false)
 	case n.open() && at < n.cursor: // (3)
 		l.finish(v)
 	case n.open() && (n.behind() || l.room(n) == 0): // (2)
