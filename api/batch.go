@@ -7,11 +7,13 @@ import (
 	"hash/maphash"
 	"strconv"
 	"sync"
+	"time"
 
 	"github.com/gofiber/fiber/v2"
 
 	"github.com/sendlog/sendlog/domain"
 	"github.com/sendlog/sendlog/domain/message"
+	"github.com/sendlog/sendlog/domain/tenant"
 )
 
 const batchPath = "/send/batch"
@@ -36,6 +38,7 @@ type resultJSON struct {
 type batched struct {
 	wish    message.Request
 	receipt message.Receipt
+	quota   tenant.Allowance // what was left of it then
 	err     error
 }
 
@@ -43,7 +46,8 @@ type batched struct {
 // refused does not touch its neighbours, and each may have its own idempotency
 // key. Messages to one recipient are recorded in the order of the batch.
 //
-// It answers 200 when it has a result for each, also when all are refused.
+// It answers 200 when it has a result for each, also when all are refused. When
+// some may come again, Retry-After says when the last of them may.
 func (s *Server) sendBatch(ctx context.Context, r request) error {
 	if err := requireJSON(r.c.Get(fiber.HeaderContentType)); err != nil {
 		return err
@@ -77,7 +81,7 @@ func (s *Server) sendBatch(ctx context.Context, r request) error {
 			working.Go(func() {
 				for _, b := range lane {
 					b.err = s.guarded(id, func() (err error) {
-						b.receipt, _, err = s.accept(ctx, r, b.wish)
+						b.receipt, b.quota, err = s.accept(ctx, r, b.wish)
 						return err
 					})
 				}
@@ -87,10 +91,16 @@ func (s *Server) sendBatch(ctx context.Context, r request) error {
 	working.Wait()
 
 	out := batchJSON{Data: make([]resultJSON, len(all))}
+	var left tenant.Allowance
+	again := time.Duration(-1)
 	for i, b := range all {
+		left = left.Least(b.quota)
 		if b.err != nil {
 			e, p := problemOf(r.c, b.err)
 			s.tellOperator(r.route, e, p, b.err)
+			if e.Kind == domain.Limited || e.Kind == domain.Unavailable {
+				again = max(again, e.RetryAfter)
+			}
 			for j := range p.Errors {
 				p.Errors[j].Pointer = "/messages/" + strconv.Itoa(i) + p.Errors[j].Pointer
 			}
@@ -101,6 +111,10 @@ func (s *Server) sendBatch(ctx context.Context, r request) error {
 		receipt := viewReceipt(b.receipt)
 		out.Data[i] = resultJSON{Receipt: &receipt, Replayed: b.receipt.Replayed}
 		out.Accepted++
+	}
+	showQuota(r.c, left)
+	if again >= 0 {
+		r.c.Set(fiber.HeaderRetryAfter, seconds(again))
 	}
 	return answer(r.c, fiber.StatusOK, out)
 }

@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/sendlog/sendlog/domain"
 	"github.com/sendlog/sendlog/domain/message"
@@ -160,7 +161,8 @@ func TestBatchSurvivesAPanic(t *testing.T) {
 	}
 }
 
-// A quota that ends within a batch refuses the rest of it, one by one.
+// A quota that ends within a batch refuses the rest of it, one by one, and the
+// answer says when there is more.
 func TestBatchWithinTheQuota(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
@@ -168,7 +170,16 @@ func TestBatchWithinTheQuota(t *testing.T) {
 		t.Fatal(err)
 	}
 	item := `{"to":"+14155550100","text":"x"}`
-	_, out := w.batch(t, `{"messages":[`+item+`,`+item+`,`+item+`,`+item+`,`+item+`]}`)
+	r, out := w.batch(t, `{"messages":[`+item+`,`+item+`,`+item+`,`+item+`,`+item+`]}`)
+	for name, want := range map[string]string{"Retry-After": "43200", "RateLimit-Policy": `"day";q=3;w=86400`, "RateLimit": `"day";r=0;t=43200`} {
+		if got := r.Header.Get(name); got != want {
+			t.Errorf("%s: %q, want %q", name, got, want)
+		}
+	}
+	w.house.clock.step(24 * time.Hour)
+	if r, out := w.batch(t, `{"messages":[`+item+`]}`); out.Accepted != 1 || r.Header.Get("Retry-After") != "" || r.Header.Get("RateLimit") != `"day";r=2;t=43200` {
+		t.Errorf("the next day: %+v, %v", out, r.Header)
+	}
 	if out.Accepted != 3 || out.Refused != 2 || out.Data[4].Problem == nil || out.Data[4].Problem.Status != 429 {
 		t.Errorf("%+v", out)
 	}
@@ -179,7 +190,8 @@ func TestBatchWhereKeysAreRequired(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, func(c *Config) { c.RequireKey = true })
 	_, out := w.batch(t, `{"messages":[{"to":"+14155550100","text":"x","idempotency_key":"k"},{"to":"+14155550100","text":"x"}]}`)
-	if out.Accepted != 1 || out.Data[1].Problem == nil || out.Data[1].Problem.Errors[0].Pointer != "/messages/1/idempotency_key" {
+	if out.Accepted != 1 || out.Data[1].Problem == nil || out.Data[1].Problem.Errors[0].Pointer != "/messages/1/idempotency_key" ||
+		!strings.Contains(out.Data[1].Problem.Errors[0].Detail, "for a single message, as the header") {
 		t.Errorf("%+v", out)
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -97,5 +98,25 @@ func TestSendLongForm(t *testing.T) {
 	}
 	if newer == nil || string(newer.Content) != `{"hologram":{"x":1},"type":"hologram"}` {
 		t.Errorf("unvalidated: %+v", newer)
+	}
+}
+
+// Whoever misspells a member is told all there are: the message's, and beside
+// it those of the request. Further inside only the message's are.
+func TestMembersAreNamed(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	said := func(pointer, body string) string {
+		return checkProblem(t, w.do(t, ask{method: "POST", path: "/tenants/$A/send", body: body}), 400, domain.Invalid, pointer).Errors[0].Detail
+	}
+	outside := said("/colour", `{"colour":1,"to":"+14155550100","text":"x"}`)
+	for _, name := range []string{"type", "text", "context", "to", "recipient", "recipient_type", "from", "idempotency_key", "send_at", "expires_at", "ttl",
+		"priority", "reference", "on_unknown", "unknown_wait", "enforce_window", "validate"} {
+		if !slices.Contains(strings.FieldsFunc(outside, func(r rune) bool { return r == ' ' || r == ',' }), name) {
+			t.Errorf("%q does not name %s", outside, name)
+		}
+	}
+	if inside := said("/text/colour", `{"text":{"body":"x","colour":1},"to":"+14155550100"}`); strings.Contains(inside, "idempotency_key") || !strings.Contains(inside, "preview_url") {
+		t.Errorf("inside: %q", inside)
 	}
 }

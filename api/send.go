@@ -180,7 +180,7 @@ func (s *Server) requireKey(key string) error {
 		return nil
 	}
 	return &domain.Error{Kind: domain.Invalid, Message: "requests need an idempotency key here, so that a repeat sends nothing twice",
-		Faults: []domain.Fault{{Pointer: "/idempotency_key", Detail: "is required, here or as the header " + headerIdempotencyKey}}}
+		Faults: []domain.Fault{{Pointer: "/idempotency_key", Detail: "is required: here or, for a single message, as the header " + headerIdempotencyKey}}}
 }
 
 var goodTrace = regexp.MustCompile(`^[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}$`)

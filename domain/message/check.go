@@ -26,6 +26,7 @@ type rule func(c *check, v any)
 // check is one walk over one request: where it is, and what it found.
 type check struct {
 	path   []string // steps from the body down to the value being looked at
+	beside []string // members that stand beside those of the outermost object, where others read them
 	faults []domain.Fault
 }
 
@@ -121,7 +122,11 @@ func object(parts ...part) rule {
 			}
 		}
 		for _, name := range strangers(o, known) {
-			c.faultAt(name, "is not a field here; it takes %s", strings.Join(known, ", "))
+			all := known
+			if len(c.path) == 0 {
+				all = slices.Concat(known, c.beside)
+			}
+			c.faultAt(name, "is not a field here; it takes %s", strings.Join(all, ", "))
 		}
 	}
 }

@@ -25,7 +25,9 @@ const interactive = "interactive"
 // options returns what was wanted, and whether its time is over before it
 // began.
 func (w Wanted) options(c *check, now time.Time) (o Options, over bool) {
-	if w.Reference != "" {
+	if n := units(w.Reference); n > maxReference {
+		c.faultAt("reference", "has %d characters; at most %d are kept with a message", n, maxReference)
+	} else if n > 0 {
 		c.in("reference", text(1, maxReference), w.Reference)
 	}
 	if w.Priority != "" {

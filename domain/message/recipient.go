@@ -62,6 +62,8 @@ func (r Request) recipient(c *check, kind string) (to string, toGroup bool) {
 	switch {
 	case strings.TrimSpace(r.To) == "":
 		c.faultAt("to", "is required: a phone number in international form, such as +14155550100")
+	case !ok && phone.MatchString("+"+filler.Replace(r.To)):
+		c.faultAt("to", "is not a phone number in international form: write + before its digits, also before a wa_id of a webhook")
 	case !ok:
 		c.faultAt("to", "is not a phone number: write + and 8 to 15 digits, such as +14155550100")
 	}

@@ -147,6 +147,13 @@ func (a *Accepter) choose(ctx context.Context, r *Request, past *PastRequest) er
 		{Pointer: "/from", Detail: "is required: this tenant has several numbers; name one by its phone number id"}}}
 }
 
+// besideContent are the members of a request to send that are not the
+// provider's.
+var besideContent = []string{
+	"to", "recipient", "recipient_type", "from", "idempotency_key", "send_at", "expires_at", "ttl", "priority", "reference",
+	"on_unknown", "unknown_wait", "enforce_window", "validate",
+}
+
 // wish is a valid request.
 type wish struct {
 	fact      SendRequested
@@ -157,7 +164,7 @@ type wish struct {
 // wish validates a request completely and locally, every fault with a pointer
 // to its place.
 func (r Request) wish(now time.Time) (*wish, error) {
-	c := &check{}
+	c := &check{beside: besideContent}
 	said := r.content(c)
 	if said == nil {
 		return nil, refused(c.faults)

@@ -382,3 +382,21 @@ func TestAnyTextSurvives(t *testing.T) {
 		}
 	})
 }
+
+// Digits without a plus are what webhooks call a wa_id: the fault says what is
+// missing. A limit that is ours is not said to be WhatsApp's.
+func TestFaultsSayWhatHelps(t *testing.T) {
+	t.Parallel()
+	for words, r := range map[string]message.Request{
+		"write + before its digits": {To: "14155550100", Text: "x"},
+		"write + and 8 to 15":       {To: "4155", Text: "x"},
+		"at most 128 are kept":      {To: "+14155550100", Text: "x", Wanted: message.Wanted{Reference: strings.Repeat("r", 129)}},
+	} {
+		r.Tenant, r.Number = "ten_a", "106540352242922"
+		_, err := (&message.Accepter{Log: logtest.NewMemory(), Clock: domain.SystemClock{}, Meter: domain.NoMeter{}}).Accept(t.Context(), r)
+		e, ok := errors.AsType[*domain.Error](err)
+		if !ok || len(e.Faults) != 1 || !strings.Contains(e.Faults[0].Detail, words) || strings.Contains(e.Faults[0].Detail, "WhatsApp") {
+			t.Errorf("%v does not say %q", err, words)
+		}
+	}
+}

@@ -98,6 +98,24 @@ type Remaining struct {
 	Reset time.Duration // until there is more
 }
 
+// Least is what is left after both of two requests, in whichever order they
+// were counted.
+func (a Allowance) Least(b Allowance) Allowance {
+	switch {
+	case b.Quota == (Quota{}):
+		return a
+	case a.Quota == (Quota{}):
+		return b
+	}
+	a.OK, a.Wait = a.OK && b.OK, max(a.Wait, b.Wait)
+	a.Second, a.Day = a.Second.least(b.Second), a.Day.least(b.Day)
+	return a
+}
+
+func (r Remaining) least(o Remaining) Remaining {
+	return Remaining{Count: min(r.Count, o.Count), Reset: max(r.Reset, o.Reset)}
+}
+
 // Take counts one request, if the quota allows it.
 func (h *Throttle) Take(ctx context.Context, t domain.TenantID, q Quota) (Allowance, error) {
 	out := Allowance{OK: true, Quota: q}
