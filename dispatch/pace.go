@@ -36,6 +36,7 @@ type queue struct {
 	until  time.Time // nothing before it
 	slow   float64   // its speed when it was last slowed down, of 1
 	slowed time.Time // zero: never
+	told   time.Time // when somebody was told that it is held up; zero: never
 }
 
 func (q *queue) push(w *waiter) {
@@ -101,7 +102,7 @@ func (q *queue) take(perSecond int, now time.Time) {
 // idle reports whether forgetting the number changes nothing.
 func (q *queue) idle(now time.Time) bool {
 	return q.waiting() == 0 && q.crowded == 0 && !q.ready && !q.resting &&
-		!q.calls.full.After(now) && !q.until.After(now) && q.speed(now) == 1
+		!q.calls.full.After(now) && !q.until.After(now) && q.speed(now) == 1 && now.Sub(q.told) >= tellAgain
 }
 
 func latest(a, b time.Time) time.Time {

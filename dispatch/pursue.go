@@ -234,7 +234,10 @@ func (p *pursuit) attempt(next message.Step) error {
 		Message: domain.MessageID(p.key.ID), Attempt: next.Attempt,
 	})
 	p.d.Meter.Observe(domain.AttemptSeconds, p.d.Clock.Now().Sub(start).Seconds())
-	p.d.turns.heed(turn, outcome.Brake, outcome.Wait)
+	if p.d.turns.heed(turn, outcome.Brake, outcome.Wait) {
+		p.d.Logger.Warn("dispatch: a number rests", "tenant", p.key.Tenant, "number_id", p.key.Number, "code", outcome.Code,
+			"reason", outcome.Reason, "seconds", outcome.Wait.Seconds(), "slower", outcome.Brake == cloudapi.BrakeNumber)
+	}
 	halted := p.halt(start, token, outcome)
 	return errors.Join(p.conclude(next.Attempt, outcome), halted())
 }

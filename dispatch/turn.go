@@ -16,14 +16,17 @@ const (
 	// numberBurst is the part of a second whose calls a number that was quiet
 	// may make at once.
 	numberBurst = 10
-	// slowest bounds how far refusals slow a number down.
-	slowest = 1.0 / 64
+	// slowest bounds how far refusals slow a number down. Where they fall at
+	// random, however fast it is, going ever slower would help nobody.
+	slowest = 1.0 / 8
 	// recovery is how long a number that was slowed down takes to be as fast
 	// as before.
 	recovery = time.Minute
 	// slowAgain is the least time between two refusals that slow a number down:
 	// the calls that were running then are refused for one and the same reason.
 	slowAgain = time.Second
+	// tellAgain is the least time between two notes that a number is held up.
+	tellAgain = time.Minute
 )
 
 // claim asks for the right to make one call.
@@ -134,10 +137,11 @@ func (t *turnstile) leave(w *waiter) {
 	t.settle(t.clock.Now())
 }
 
-// heed slows down whoever Meta says is too fast.
-func (t *turnstile) heed(c claim, b cloudapi.Brake, wait time.Duration) {
+// heed slows down whoever Meta says is too fast. It returns whether somebody
+// should be told: a number is held up, and nothing was said of it lately.
+func (t *turnstile) heed(c claim, b cloudapi.Brake, wait time.Duration) (news bool) {
 	if b == "" {
-		return
+		return false
 	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -158,6 +162,10 @@ func (t *turnstile) heed(c claim, b cloudapi.Brake, wait time.Duration) {
 	case cloudapi.BrakeRest:
 		q.rest(now.Add(wait))
 	}
+	if news = b != cloudapi.BrakePair && now.Sub(q.told) >= tellAgain; news {
+		q.told = now
+	}
+	return news
 }
 
 // run watches the clock for those who wait for it.

@@ -210,6 +210,43 @@ func TestRefusalsSlowANumberDown(t *testing.T) {
 	}
 	calls(time.Minute)
 	c.want("a minute later", calls(10*time.Second), 800)
+	// One that is refused time and again does not starve: an eighth of its pace
+	// is left, because refusals that fall at random would never let it rise.
+	for range 20 {
+		c.heed(claim{tenant: "a", number: "a"}, cloudapi.BrakeNumber, 0)
+		calls(time.Second)
+	}
+	if n := calls(5 * time.Second); n < 50 || n > 80 {
+		t.Errorf("%d calls in five seconds after twenty refusals, want about 60: an eighth of 80 a second, rising", n)
+	}
+}
+
+// That a number is held up is told once a minute, also when it was quiet
+// meanwhile; that a pair is, to nobody.
+func TestHeldUpNumbersAreTold(t *testing.T) {
+	t.Parallel()
+	c := newCrowd(t, 80, 4096)
+	a, b := claim{tenant: "a", number: "a"}, claim{tenant: "a", number: "b"}
+	for _, step := range []struct {
+		claim claim
+		brake cloudapi.Brake
+		after time.Duration
+		news  bool
+	}{
+		{a, "", 0, false},
+		{a, cloudapi.BrakePair, 0, false},
+		{a, cloudapi.BrakeNumber, 0, true},
+		{a, cloudapi.BrakeNumber, time.Second, false},
+		{a, cloudapi.BrakeRest, 58 * time.Second, false},
+		{b, cloudapi.BrakeRest, 0, true},
+		{a, cloudapi.BrakeRest, time.Second, true},
+		{b, cloudapi.BrakeNumber, 58 * time.Second, false},
+	} {
+		c.clock.move(step.after)
+		if news := c.heed(step.claim, step.brake, time.Second); news != step.news {
+			t.Errorf("%s of %s, %s later: told %t", step.brake, step.claim.number, step.after, news)
+		}
+	}
 }
 
 // When Meta says that a pair talks too much, that pair waits and starts from
