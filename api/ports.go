@@ -204,7 +204,7 @@ type Redriving struct {
 	By        string
 	Rate      int
 	Matched   int
-	Redriven  int
+	Redriven  int // of a dry run: how many would be
 	Skipped   []Skipped
 	Counts    []LetterCount
 	ETA       time.Duration // 0 = not known, or done

@@ -24,7 +24,8 @@ type redriveJSON struct {
 	Tenant     *domain.TenantID  `json:"tenant"` // null: of all tenants
 	Rate       int               `json:"rate"`   // per second at most
 	Matched    int               `json:"matched"`
-	Redriven   int               `json:"redriven"` // of a dry run: how many would be
+	Redriven   int               `json:"redriven"`
+	Would      *int              `json:"would_redrive"` // null unless it is a dry run, which redrives nothing
 	Skipped    []skippedJSON     `json:"skipped"`
 	Counts     []letterCountJSON `json:"counts"` // of what matched
 	ETASeconds *int              `json:"eta_seconds"`
@@ -50,6 +51,9 @@ func viewRedrive(v Redriving) redriveJSON {
 		ID: v.ID, State: v.State, DryRun: v.DryRun, By: v.By, Tenant: orNull(v.Tenant), Rate: v.Rate, Matched: v.Matched,
 		Redriven: v.Redriven, Skipped: make([]skippedJSON, len(v.Skipped)), Counts: make([]letterCountJSON, len(v.Counts)),
 		StartedAt: when(v.StartedAt), EndedAt: when(v.EndedAt), Error: orNull(v.Error),
+	}
+	if v.DryRun {
+		out.Redriven, out.Would = 0, &v.Redriven
 	}
 	for i, one := range v.Skipped {
 		out.Skipped[i] = skippedJSON(one)

@@ -31,7 +31,7 @@ func TestRoutesAnswer(t *testing.T) {
 	dead := `{"data":[{` + letter + `}],"next_cursor":null}`
 	story := `{` + letter + `,"tried":[{"attempt":1,"at":"2026-03-04T11:00:00Z","outcome":"refused","ended_at":"2026-03-04T11:00:01Z","code":131026,
 		"reason":"not on WhatsApp","fbtrace_id":"AbC"}],"redriven":[{"at":"2026-03-04T11:00:02Z","by":"admin","redrive":"redrive_0"}]}`
-	job := `"tenant":null,"rate":20,"matched":3,"redriven":1,"skipped":[{"reason":"it is not dead-lettered","count":1,"example":"msg_0"}],
+	job := `"tenant":null,"rate":20,"matched":3,"redriven":1,"would_redrive":null,"skipped":[{"reason":"it is not dead-lettered","count":1,"example":"msg_0"}],
 		"counts":[{"tenant":"$A","code":131026,"count":2},{"tenant":null,"code":0,"count":1}],"started_at":"2026-03-04T12:00:00Z","error":null,`
 	redriving := `{"id":"redrive_1",` + job + `"state":"running","dry_run":false,"by":"admin","eta_seconds":4,"ended_at":null}`
 	stopped := `{"id":"redrive_1",` + job + `"state":"cancelled","dry_run":false,"by":"admin","eta_seconds":null,"ended_at":"2026-03-04T12:00:00Z"}`

@@ -426,7 +426,7 @@ func TestUnknownAsTheTenantWants(t *testing.T) {
 			w.await(k, c.ends)
 			var f message.SendDeadLettered
 			if c.ends == message.TypeSendDeadLettered {
-				if err := w.await(k, c.ends).Decode(&f); err != nil || f.Reason != "outcome_unknown" || len(w.provider.made()) != 1 {
+				if err := w.await(k, c.ends).Decode(&f); err != nil || f.Reason != "outcome_unknown" || f.Detail != "It is not known whether WhatsApp took the message: timeout." || len(w.provider.made()) != 1 {
 					t.Errorf("%+v, %v, %d calls", f, err, len(w.provider.made()))
 				}
 			}

@@ -283,6 +283,8 @@ func (p *pursuit) giveUp(next message.Step) error {
 	f := &message.SendDeadLettered{Attempts: p.state.Attempt, Reason: next.Reason}
 	if r := p.state.Refused; r != nil {
 		f.Code, f.Detail = r.Code, r.Reason
+	} else if next.Reason == message.ReasonUnknown {
+		f.Detail = (&message.OutcomeUnknown{Reason: p.state.Doubt}).Words()
 	}
 	err := p.persist(p.stop, func() error {
 		return p.d.Graveyard.Bury(p.stop, p.key, p.key.ID, p.job.latest().Raw, next.Reason)

@@ -32,7 +32,7 @@ func (m *messageDoc) deadLettered(e domain.Event, d *Docs, entry *entryDoc) erro
 		return err
 	}
 	m.Dead, m.Redriven = true, false
-	if m.Refusal == nil && (f.Code != 0 || f.Detail != "") {
+	if m.Refusal == nil && f.Reason != message.ReasonUnknown && (f.Code != 0 || f.Detail != "") {
 		m.Refusal = &refusalDoc{f.Code, f.Detail}
 	}
 	entry.Attempt, entry.Code, entry.Reason = f.Attempts, f.Code, firstOf(f.Detail, f.Reason)

@@ -153,7 +153,7 @@ func (m *messageDoc) deriveError() {
 		}
 	}
 	if m.Status == message.Unknown {
-		m.ErrorReason = "It is not known whether WhatsApp took the message: " + m.Doubts[len(m.Doubts)-1].Reason + "."
+		m.ErrorReason = (&message.OutcomeUnknown{Reason: m.Doubts[len(m.Doubts)-1].Reason}).Words()
 		return
 	}
 	if m.Refusal != nil && !m.Accepted {

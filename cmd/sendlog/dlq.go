@@ -52,6 +52,7 @@ type redriveRow struct {
 	Tenant            *string
 	Rate              int
 	Matched, Redriven int
+	Would             int `json:"would_redrive"` // of a dry run
 	Skipped           []struct {
 		Reason, Example string
 		Count           int
@@ -219,7 +220,7 @@ func redriveAndWatch(cmd *cobra.Command, c *client, body map[string]any) error {
 			if r.ETASeconds != nil {
 				left = fmt.Sprintf(", %s left", time.Duration(*r.ETASeconds)*time.Second)
 			}
-			fmt.Fprintf(cmd.ErrOrStderr(), "%d of %d%s\n", r.Redriven+r.skipped(), r.Matched, left)
+			fmt.Fprintf(cmd.ErrOrStderr(), "%d of %d%s\n", r.Redriven+r.Would+r.skipped(), r.Matched, left)
 		}
 	}
 	return tellRedrive(cmd, r)
@@ -228,19 +229,19 @@ func redriveAndWatch(cmd *cobra.Command, c *client, body map[string]any) error {
 // tellRedrive says how a redrive went.
 func tellRedrive(cmd *cobra.Command, r redriveRow) error {
 	out := cmd.OutOrStdout()
-	verb := "are being tried again"
+	n, verb := r.Redriven, "are being tried again"
 	if r.DryRun {
-		verb = "would be tried again"
+		n, verb = r.Would, "would be tried again"
 		w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
 		fmt.Fprintln(w, "TENANT\tCODE\tDEAD LETTERS")
-		for _, n := range r.Counts {
-			fmt.Fprintf(w, "%s\t%d\t%d\n", orWord(n.Tenant, "others"), n.Code, n.Count)
+		for _, k := range r.Counts {
+			fmt.Fprintf(w, "%s\t%d\t%d\n", orWord(k.Tenant, "others"), k.Code, k.Count)
 		}
 		if err := w.Flush(); err != nil {
 			return err
 		}
 	}
-	fmt.Fprintf(out, "%d of %d %s (%s, %s)\n", r.Redriven, r.Matched, verb, r.ID, r.State)
+	fmt.Fprintf(out, "%d of %d %s (%s, %s)\n", n, r.Matched, verb, r.ID, r.State)
 	for _, s := range r.Skipped {
 		fmt.Fprintf(out, "%d left alone: %s (%s)\n", s.Count, s.Reason, s.Example)
 	}
@@ -293,10 +294,10 @@ func showDeadLetter(cmd *cobra.Command, c *client, id string) error {
 
 func listRedrives(cmd *cobra.Command, c *client) error {
 	w := tabwriter.NewWriter(cmd.OutOrStdout(), 0, 0, 2, ' ', 0)
-	fmt.Fprintln(w, "REDRIVE\tSTATE\tTENANT\tMATCHED\tREDRIVEN\tSKIPPED\tRATE\tDRY RUN\tBY\tSINCE")
+	fmt.Fprintln(w, "REDRIVE\tSTATE\tTENANT\tMATCHED\tREDRIVEN\tSKIPPED\tRATE\tBY\tSTARTED")
 	err := each(cmd.Context(), c, "/dlq/redrives", func(r redriveRow) error {
-		_, err := fmt.Fprintf(w, "%s\t%s\t%s\t%d\t%d\t%d\t%d\t%t\t%s\t%s\n", r.ID, r.State, orWord(r.Tenant, "all"), r.Matched, r.Redriven,
-			r.skipped(), r.Rate, r.DryRun, r.By, r.StartedAt.Format(time.RFC3339))
+		_, err := fmt.Fprintf(w, "%s\t%s\t%s\t%d\t%d\t%d\t%d\t%s\t%s\n", r.ID, r.State, orWord(r.Tenant, "all"), r.Matched, r.Redriven,
+			r.skipped(), r.Rate, r.By, r.StartedAt.Format(time.RFC3339))
 		return err
 	})
 	if err != nil {

@@ -16,8 +16,9 @@ import (
 )
 
 const (
-	// maxRedrives bounds the redrives that are remembered (the oldest that have
-	// ended go first), and maxRunning those that run at once.
+	// maxRedrives bounds the redrives that are remembered (of those that have
+	// ended the oldest dry runs go first, then the oldest), and maxRunning those
+	// that run at once.
 	maxRedrives = 100
 	maxRunning  = 16
 
@@ -111,7 +112,10 @@ func (r *redrives) admit(w api.RedriveWish) (*redrive, error) {
 			State: "running", DryRun: w.DryRun, By: w.By, Rate: w.Rate, StartedAt: r.clock.Now()}}
 	r.jobs = append(r.jobs, job)
 	if len(r.jobs) > maxRedrives {
-		i := slices.IndexFunc(r.jobs, func(j *redrive) bool { return j.state.State != "running" })
+		i := slices.IndexFunc(r.jobs, func(j *redrive) bool { return j.state.State != "running" && j.wish.DryRun })
+		if i < 0 {
+			i = slices.IndexFunc(r.jobs, func(j *redrive) bool { return j.state.State != "running" })
+		}
 		r.jobs = slices.Delete(r.jobs, i, i+1)
 	}
 	r.start <- job // never waits: it holds as many as may run
@@ -152,8 +156,12 @@ func (r *redrives) work(ctx context.Context, job *redrive) {
 	}
 	s.EndedAt = r.clock.Now()
 	close(job.ended)
+	count := "redriven"
+	if s.DryRun {
+		count = "would_redrive"
+	}
 	r.log.Info("sendlog: redrive ended", "redrive", s.ID, "state", s.State, "dry_run", s.DryRun, "by", s.By, "tenant", s.Tenant,
-		"matched", s.Matched, "redriven", s.Redriven)
+		"matched", s.Matched, count, s.Redriven)
 }
 
 // do counts what matches, then goes through it.
@@ -281,7 +289,7 @@ func (r *redrives) Redrives(t domain.TenantID) []api.Redriving {
 	defer r.mu.Unlock()
 	var all []api.Redriving
 	for _, job := range slices.Backward(r.jobs) {
-		if t == "" || job.state.Tenant == t {
+		if (t == "" || job.state.Tenant == t) && !job.wish.DryRun { // which did nothing
 			all = append(all, r.view(job))
 		}
 	}

@@ -59,7 +59,7 @@ func BenchmarkDeadLetters(b *testing.B) {
 		}
 		return job
 	}
-	if job := ended(`{"all":true,"dry_run":true}`); job.Matched != letters || job.Redriven != letters {
+	if job := ended(`{"all":true,"dry_run":true}`); job.Matched != letters || job.Would != letters {
 		b.Fatalf("dry run: %+v", job)
 	}
 	took("s/dry-run")

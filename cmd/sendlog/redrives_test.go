@@ -79,12 +79,12 @@ func TestDeadLettersAndRedrive(t *testing.T) {
 		}
 		pretend.Script(nil)
 		dry := r.redrive(admin, `{"filter":{"code":131026},"dry_run":true}`)
-		if dry.Matched != 1 || dry.Redriven != 1 || len(dry.Counts) != 1 || *dry.Counts[0].Tenant != tenant || dry.Counts[0].Code != 131026 || dry.Counts[0].Count != 1 {
+		if dry.Matched != 1 || dry.Would != 1 || dry.Redriven != 0 || len(dry.Counts) != 1 || *dry.Counts[0].Tenant != tenant || dry.Counts[0].Code != 131026 || dry.Counts[0].Count != 1 {
 			t.Errorf("the dry run says %+v", dry)
 		}
 		r.settle()
-		if dead := r.list(admin + "/dlq"); len(dead) != 1 {
-			t.Errorf("after a dry run: %v", dead)
+		if dead, listed := r.list(admin+"/dlq"), r.list(admin+"/dlq/redrives"); len(dead) != 1 || len(listed) != 0 {
+			t.Errorf("after a dry run: %v, among the redrives %v", dead, listed)
 		}
 		job := r.redrive(admin, fmt.Sprintf(`{"ids":[%q,"msg_nobody"]}`, id))
 		if job.State != "done" || job.Matched != 1 || job.Redriven != 1 || len(job.Skipped) != 1 || job.Skipped[0].Example != "msg_nobody" {

@@ -95,6 +95,15 @@ type OutcomeUnknown struct {
 	Reason  string `json:"reason"` // e.g. "timeout", "connection lost", "http 502", "no outcome was recorded"
 }
 
+// Words says it to the tenant.
+func (e *OutcomeUnknown) Words() string {
+	return "It is not known whether WhatsApp took the message: " + e.Reason + "."
+}
+
+// ReasonUnknown is the [SendDeadLettered] reason of a message that may have
+// been sent.
+const ReasonUnknown = "outcome_unknown"
+
 // SendDeadLettered says that the message will not be tried again by itself.
 type SendDeadLettered struct {
 	Attempts int    `json:"attempts"`

@@ -18,6 +18,7 @@ type State struct {
 	Budget   int          // attempts since the request or the last redrive
 	Open     bool         // the newest attempt has no outcome: somebody called, or is about to
 	Unknown  bool         // its outcome is recorded as unknown
+	Doubt    string       // how the newest outcome that is unknown was lost
 	At       time.Time    // of the newest attempt or outcome
 	Refused  *SendRefused // the newest refusal, if nothing followed it
 	Accepted bool
@@ -101,7 +102,7 @@ func (s *State) Apply(e domain.Event) error {
 			return err
 		}
 		if f.Attempt == s.Attempt {
-			s.Unknown, s.Open, s.At = true, false, e.At
+			s.Unknown, s.Doubt, s.Open, s.At = true, f.Reason, false, e.At
 		}
 	case TypeSendDeadLettered:
 		s.Dead, s.Redriven = true, false
@@ -224,7 +225,7 @@ func (s *State) next(r Rules) Step {
 	case s.Refused != nil:
 		return Step{Do: Attempt, Attempt: s.Attempt + 1, After: "refused", NotBefore: s.At.Add(s.Refused.Wait)}
 	case s.Unknown && (s.Budget >= r.MaxAttempts || r.OnUnknown == Park):
-		return Step{Do: GiveUp, Reason: "outcome_unknown", NotBefore: s.At.Add(r.UnknownWait)}
+		return Step{Do: GiveUp, Reason: ReasonUnknown, NotBefore: s.At.Add(r.UnknownWait)}
 	case s.Unknown:
 		return Step{Do: Attempt, Attempt: s.Attempt + 1, After: "unknown", NotBefore: s.At.Add(r.UnknownWait)}
 	}
