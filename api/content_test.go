@@ -116,6 +116,12 @@ func TestMembersAreNamed(t *testing.T) {
 			t.Errorf("%q does not name %s", outside, name)
 		}
 	}
+	foreign := w.do(t, ask{method: "POST", path: "/v25.0/111111111111111/messages", key: w.a.APIKey,
+		body: `{"messaging_product":"whatsapp","to":"14155550100","text":{"body":"x"},"send_at":"2026-03-04T12:00:00Z"}`})
+	if foreign.StatusCode != 400 || !strings.Contains(foreign.body, "/send_at is not a field here") || !strings.Contains(foreign.body, "recipient_type") ||
+		strings.Contains(foreign.body, "idempotency_key") {
+		t.Errorf("Meta's own call: %d %s", foreign.StatusCode, foreign.body)
+	}
 	if inside := said("/text/colour", `{"text":{"body":"x","colour":1},"to":"+14155550100"}`); strings.Contains(inside, "idempotency_key") || !strings.Contains(inside, "preview_url") {
 		t.Errorf("inside: %q", inside)
 	}

@@ -140,6 +140,7 @@ func graphWish(body []byte) (message.Request, error) {
 	if wish.To != "" && wish.RecipientType != "group" && wish.To[0] >= '0' && wish.To[0] <= '9' {
 		wish.To = "+" + wish.To // clients of Meta leave it out, and mean the international form
 	}
+	wish.Beside = []string{"to", "recipient", "recipient_type"}
 	if wish.Content, err = json.Marshal(rest); err != nil {
 		return wish, domain.Errorf(domain.Bug, err, "something broke on our side")
 	}

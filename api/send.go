@@ -81,6 +81,10 @@ func wishOf(r request, body []byte) (message.Request, error) {
 	return wish, sendFrom(&wish, r, from)
 }
 
+// besideMessage are the members that requestOf reads beside Meta's.
+var besideMessage = []string{"to", "recipient", "recipient_type", "from", "idempotency_key", "send_at", "expires_at", "ttl", "priority",
+	"reference", "on_unknown", "unknown_wait", "enforce_window", "validate"}
+
 // requestOf reads one request to send from a JSON object that is well formed:
 // what is ours to know, and beside it Meta's own message object, whose rules
 // [message.Accepter] knows. The short form is a text that is a string.
@@ -114,7 +118,7 @@ func requestOf(body []byte) (wish message.Request, from domain.NumberID, err err
 	if key != nil {
 		wish.IdempotencyKey = *key
 	}
-	wish.Unvalidated = !validate
+	wish.Unvalidated, wish.Beside = !validate, besideMessage
 	if len(rest) > 0 {
 		if wish.Content, err = json.Marshal(rest); err != nil {
 			return message.Request{}, "", domain.Errorf(domain.Bug, err, "something broke on our side")

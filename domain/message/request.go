@@ -26,6 +26,7 @@ type Request struct {
 
 	Content     json.RawMessage // Meta's message object: {"type":"image","image":{…}}, nil for a text; pointers of faults go into it
 	Text        string          // short for "text":{"body":Text} in Content: 1..4096 UTF-16 units
+	Beside      []string        // what the caller reads beside Content, for the words of faults
 	Unvalidated bool            // Content may be of a type unknown here: all but its outside is left to Meta
 	Wanted
 
@@ -147,13 +148,6 @@ func (a *Accepter) choose(ctx context.Context, r *Request, past *PastRequest) er
 		{Pointer: "/from", Detail: "is required: this tenant has several numbers; name one by its phone number id"}}}
 }
 
-// besideContent are the members of a request to send that are not the
-// provider's.
-var besideContent = []string{
-	"to", "recipient", "recipient_type", "from", "idempotency_key", "send_at", "expires_at", "ttl", "priority", "reference",
-	"on_unknown", "unknown_wait", "enforce_window", "validate",
-}
-
 // wish is a valid request.
 type wish struct {
 	fact      SendRequested
@@ -164,7 +158,7 @@ type wish struct {
 // wish validates a request completely and locally, every fault with a pointer
 // to its place.
 func (r Request) wish(now time.Time) (*wish, error) {
-	c := &check{beside: besideContent}
+	c := &check{beside: r.Beside}
 	said := r.content(c)
 	if said == nil {
 		return nil, refused(c.faults)
