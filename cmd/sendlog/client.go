@@ -27,6 +27,18 @@ func (c *client) base() string {
 	return "http://127.0.0.1:3001"
 }
 
+// unreachable says that no server answers.
+type unreachable struct {
+	base  string
+	cause error
+}
+
+func (e unreachable) Error() string {
+	return fmt.Sprintf("no sendlog answers at %s (%v); start one with `sendlog serve`, or set SENDLOG_URL", e.base, e.cause)
+}
+
+func (e unreachable) Unwrap() error { return e.cause }
+
 // open sends a request and returns its answer, or the words of the problem.
 func (c *client) open(ctx context.Context, method, path string, body any) (*http.Response, error) {
 	var payload io.Reader
@@ -49,7 +61,7 @@ func (c *client) open(ctx context.Context, method, path string, body any) (*http
 	}
 	res, err := http.DefaultClient.Do(req)
 	if ue, ok := errors.AsType[*url.Error](err); ok && !errors.Is(err, context.Canceled) {
-		return nil, fmt.Errorf("no sendlog answers at %s (%w); start one with `sendlog serve`, or set SENDLOG_URL", c.base(), ue.Err)
+		return nil, unreachable{c.base(), ue.Err}
 	}
 	if err != nil {
 		return nil, err

@@ -283,3 +283,46 @@ func TestDev(t *testing.T) {
 		t.Errorf("Ctrl-C: %v", err)
 	}
 }
+
+// A tail goes on through a restart of the server, and says so.
+func TestTailOutlivesTheServer(t *testing.T) {
+	t.Parallel()
+	admin := "127.0.0.1:" + freePort(t)
+	env := alone(t).with("ADMIN_ADDR", admin)
+	mine := settings{"SENDLOG_URL": "http://" + admin}
+	p := spawn(t, env, "serve")
+	a, err := request(t.Context(), http.DefaultClient, "POST", p.url+"/tenants/register", `{"name":"A","phoneNumberId":"1","accessToken":"mock_x"}`, "")
+	if err != nil || a.status != 201 {
+		t.Fatalf("register: %d %s %v", a.status, a.body, err)
+	}
+	tenant := a.json(t)["id"].(string)
+	var out, notes lockedBuffer
+	tail := binary(t, mine, "tail", tenant)
+	tail.Stdout, tail.Stderr = &out, &notes
+	if err := tail.Start(); err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = tail.Process.Kill(); _ = tail.Wait() }()
+	// It may have subscribed after a message: send until it shows one more.
+	shows := func(what string) {
+		t.Helper()
+		before := len(out.String())
+		eventually(t, what, func() bool {
+			_, _ = binary(t, mine, "send", tenant, "+14155550100", "x").CombinedOutput()
+			return strings.Contains(out.String()[before:], `"type":"message.`)
+		})
+	}
+	shows("tail to show an event")
+	if err := p.interrupt(); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "tail to notice", func() bool { return strings.Contains(notes.String(), "the stream has ended, trying again") })
+	spawn(t, env, "serve")
+	shows("tail to show an event of the next server")
+	if !strings.Contains(notes.String(), "connected again") {
+		t.Errorf("it says %q", notes.String())
+	}
+	if text, err := binary(t, mine, "tail", "ten_nobody").CombinedOutput(); err == nil || !strings.Contains(string(text), "no such tenant") {
+		t.Errorf("a tail of nobody: %v\n%s", err, text)
+	}
+}
