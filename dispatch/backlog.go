@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/sendlog/sendlog/domain"
+	"github.com/sendlog/sendlog/domain/message"
 )
 
 // advanceEvery is how often it is recorded how far a backlog is worked off;
@@ -18,11 +19,24 @@ const advanceEvery = 2 * time.Second
 // of that and acknowledges all of it.
 const gather = 20 * time.Millisecond
 
-// line is what a lane knows of one number: how many of its jobs are in memory,
-// and its backlog, if it has more than memory should hold.
+// lineKey names a line. What is interactive of a number and what is bulk stand in
+// two, with a backlog each: behind a campaign in one line an interactive message
+// would wait until all of it that came before was read.
+type lineKey struct {
+	number domain.NumberID
+	bulk   bool
+}
+
+// lineOf names the line that what asks for work stands in.
+func lineOf(e domain.Event) lineKey {
+	return lineKey{e.Key.Number, message.AsksBulk(e.Type, e.Facts)}
+}
+
+// line is what a lane knows of one urgency of a number: how many of its jobs
+// are in memory, and its backlog, if it has more than memory should hold.
 //
 // While a backlog is recorded the lane acknowledges what it hands out of the
-// number without working it, and reads it from the log when there is room.
+// line without working it, and reads it from the log when there is room.
 // These hold whenever nobody has the lane's lock:
 //
 //  1. What is acknowledged and not done is at or after stored.From, which is
@@ -37,12 +51,12 @@ const gather = 20 * time.Millisecond
 //  3. What is at or after stored.From and before cursor is a job, or done. So
 //     it is acknowledged when it is handed out once more. (read makes it so:
 //     nothing else moves the cursor.)
-//  4. Jobs of the number come into being in the order of the log, those whose
+//  4. Jobs of the line come into being in the order of the log, those whose
 //     own copy of the schedule is due aside. So the chains are in order. (place
 //     makes no job of what is behind something unread.)
 type line struct {
+	lineKey
 	tenant domain.TenantID
-	number domain.NumberID
 	jobs   int // in memory, done ones not counted
 	owed   int // of these, those read from the backlog
 
@@ -66,20 +80,23 @@ func (n *line) open() bool { return n.stored.Version != 0 && !n.closing }
 // behind reports whether something is left to the reading.
 func (n *line) behind() bool { return n.unsure || n.newest >= n.cursor }
 
-// line returns what is known of a number. The caller holds the lock, here and
+// line returns what is known of a line. The caller holds the lock, here and
 // below.
-func (l *lane) line(k domain.Key) *line {
-	n := l.lines[k.Number]
+func (l *lane) line(k lineKey, t domain.TenantID) *line {
+	n := l.lines[k]
 	if n == nil {
-		n = &line{tenant: k.Tenant, number: k.Number, overflow: map[domain.Position]Delivery{}}
-		l.lines[k.Number] = n
+		n = &line{lineKey: k, tenant: t, overflow: map[domain.Position]Delivery{}}
+		l.lines[k] = n
 	}
 	return n
 }
 
-// room is how many more jobs a number may have.
+// room is how many more jobs a line may have.
 func (l *lane) room(n *line) int {
 	free := l.d.laneJobs - len(l.held) - l.coming
+	if n.bulk {
+		free -= l.d.laneJobs / 4
+	}
 	if n.jobs >= free {
 		return 0
 	}
@@ -92,7 +109,7 @@ func (l *lane) place(v Delivery) {
 		j.renew(v)
 		return
 	}
-	at, n := v.Event.Position, l.line(v.Event.Key)
+	at, n := v.Event.Position, l.line(lineOf(v.Event), v.Event.Key.Tenant)
 	if _, waits := n.overflow[at]; waits && !v.Due {
 		n.overflow[at] = v
 		return
@@ -119,7 +136,7 @@ func (l *lane) place(v Delivery) {
 	}
 }
 
-// tend does what is next about a number's backlog.
+// tend does what is next about a line's backlog.
 func (l *lane) tend(n *line) {
 	if l.stop.Err() != nil || !l.ready {
 		return
@@ -139,7 +156,7 @@ func (l *lane) tend(n *line) {
 		n.writing = true
 		l.spawn(func(look int) { l.record(n, look) })
 	case !n.open() && n.jobs == 0:
-		delete(l.lines, n.number)
+		delete(l.lines, n.lineKey)
 	}
 }
 
@@ -150,8 +167,8 @@ func (l *lane) spawn(f func(look int)) {
 	l.working.Go(func() { f(look) })
 }
 
-// readOn reads more of a backlog when half of the number's jobs are done. A
-// number without any reads one even when the lane has no room: those who fill it
+// readOn reads more of a backlog when half of the line's jobs are done. A line
+// without any reads one even when the lane has no room: those who fill it
 // may be held up for days, and nobody may wait for them.
 func (l *lane) readOn(n *line) {
 	most := l.room(n)
@@ -183,7 +200,7 @@ func (l *lane) ask(n *line, question func() error) (ok bool) {
 		}
 		pause := logRetry
 		if domain.KindOf(err) != domain.Unavailable && l.stop.Err() == nil {
-			l.d.Logger.Error("dispatch: a backlog cannot be worked", "tenant", n.tenant, "number_id", n.number, "error", err.Error())
+			l.d.Logger.Error("dispatch: a backlog cannot be worked", "tenant", n.tenant, "number_id", n.number, "bulk", n.bulk, "error", err.Error())
 			pause = l.d.HoldEvery
 		}
 		if l.d.Clock.Sleep(l.stop, pause) != nil {
@@ -192,12 +209,12 @@ func (l *lane) ask(n *line, question func() error) (ok bool) {
 	}
 }
 
-// record opens a backlog for a number that has more than its share, and
+// record opens a backlog for a line that has more than its share, and
 // acknowledges what waited for that. It begins with the oldest job of the
-// number, so that the next owner of the lane has all of them in one order.
+// line, so that the next owner of the lane has all of them in one order.
 func (l *lane) record(n *line, look int) {
 	l.mu.Lock()
-	b := Backlog{Tenant: n.tenant, Number: n.number, From: l.oldest()[n]}
+	b := Backlog{Tenant: n.tenant, Number: n.number, Bulk: n.bulk, From: l.oldest()[n]}
 	for at := range n.overflow {
 		if b.From == 0 || at < b.From {
 			b.From = at
@@ -219,7 +236,7 @@ func (l *lane) record(n *line, look int) {
 				l.admit(n, v, false)
 			}
 		}
-		l.d.Logger.Info("dispatch: a number has a backlog", "tenant", n.tenant, "number_id", n.number, "position", uint64(b.From))
+		l.d.Logger.Info("dispatch: a number has a backlog", "tenant", n.tenant, "number_id", n.number, "bulk", n.bulk, "position", uint64(b.From))
 	})
 }
 
@@ -265,7 +282,7 @@ func (l *lane) close(n *line, look int) {
 	ok := l.ask(n, func() error { return l.d.Backlogs.CloseBacklog(l.stop, b) })
 	l.conclude(n, look, ok, func() {
 		n.stored, n.cursor, n.newest = Backlog{}, 0, 0
-		l.d.Logger.Info("dispatch: a number has no backlog any more", "tenant", n.tenant, "number_id", n.number)
+		l.d.Logger.Info("dispatch: a number has no backlog any more", "tenant", n.tenant, "number_id", n.number, "bulk", n.bulk)
 	})
 }
 
@@ -338,7 +355,7 @@ func (l *lane) advance(n *line, look int) {
 	})
 }
 
-// oldest returns the position of each number's oldest job.
+// oldest returns the position of each line's oldest job.
 func (l *lane) oldest() map[*line]domain.Position {
 	out := map[*line]domain.Position{}
 	for at, j := range l.held {
@@ -377,7 +394,7 @@ func (l *lane) look() {
 		n.reading, n.writing, n.closing = false, false, false
 	}
 	for _, b := range stored {
-		n := l.line(domain.Key{Tenant: b.Tenant, Number: b.Number})
+		n := l.line(lineKey{b.Number, b.Bulk}, b.Tenant)
 		n.stored, n.cursor, n.unsure = b, b.From, true
 	}
 	slices.SortFunc(waiting, func(a, b Delivery) int { return cmp.Compare(a.Event.Position, b.Event.Position) }) // (4)
@@ -409,9 +426,10 @@ func (l *lane) doubt() {
 	})
 }
 
-// Backlogged returns how many numbers of this process have a backlog, and how
-// old the oldest request is that was read from one last.
-func (d *Dispatcher) Backlogged() (numbers int, age time.Duration) {
+// Backlogged returns how many backlogs are open in this process, of which a
+// number may have two, and how old the oldest request is that was read from one
+// last.
+func (d *Dispatcher) Backlogged() (open int, age time.Duration) {
 	now := d.Clock.Now()
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -421,11 +439,11 @@ func (d *Dispatcher) Backlogged() (numbers int, age time.Duration) {
 			if n.stored.Version == 0 {
 				continue
 			}
-			if numbers++; !n.age.IsZero() {
+			if open++; !n.age.IsZero() {
 				age = max(age, now.Sub(n.age))
 			}
 		}
 		l.mu.Unlock()
 	}
-	return numbers, age
+	return open, age
 }

@@ -91,7 +91,7 @@ type watched struct {
 
 	mu    sync.Mutex
 	calls map[string]int                // per message and attempt
-	order map[string][]domain.MessageID // per number and recipient: the messages in the order of their calls
+	order map[string][]domain.MessageID // per number and recipient: the messages of all calls, in order
 	most  int                           // jobs a lane had at once
 	d     *Dispatcher
 }
@@ -101,9 +101,7 @@ func (s *watched) send(c cloudapi.Call) cloudapi.Outcome {
 	defer s.mu.Unlock()
 	s.calls[fmt.Sprint(c.Message, " ", c.Attempt)]++
 	to := string(c.Number) + " " + c.To
-	if seen := s.order[to]; len(seen) == 0 || seen[len(seen)-1] != c.Message {
-		s.order[to] = append(seen, c.Message)
-	}
+	s.order[to] = append(s.order[to], c.Message)
 	s.d.mu.Lock()
 	for l := range s.d.lanes {
 		l.mu.Lock()
@@ -119,8 +117,8 @@ func (s *watched) send(c cloudapi.Call) cloudapi.Outcome {
 
 // Whatever comes when, and whenever the process dies: no request of a number
 // with a backlog is lost or called twice under one attempt number, none
-// overtakes another to the same person, no lane has more jobs than it may, and
-// in the end there is no backlog any more.
+// overtakes another of its priority to the same person, no lane has more jobs
+// than it may, and in the end there is no backlog any more.
 func TestBacklogKeepsEverything(t *testing.T) {
 	t.Parallel()
 	seed := rand.Uint64()
@@ -149,14 +147,17 @@ func keepsEverything(t *testing.T, rng *rand.Rand, calm bool) {
 		return func() { log.kill(); stop() }
 	}
 	kill := start()
-	want := map[string][]domain.MessageID{}
+	type line struct{ to, priority string }
+	want := map[line][]domain.MessageID{}
 	var keys []domain.Key
 	for i := range 400 {
 		n := numbers[min(rng.IntN(6), 3)] // the last one is busiest
 		to := fmt.Sprintf("+1415555%04d", rng.IntN(8))
-		k := w.requestFrom(n, to, fmt.Sprint(i), message.Options{})
+		o := message.Options{Priority: []string{message.Bulk, message.Bulk, ""}[rng.IntN(3)]}
+		k := w.requestFrom(n, to, fmt.Sprint(i), o)
 		keys = append(keys, k)
-		want[string(n)+" "+to] = append(want[string(n)+" "+to], domain.MessageID(k.ID))
+		in := line{string(n) + " " + to, o.Priority}
+		want[in] = append(want[in], domain.MessageID(k.ID))
 		switch rng.IntN(100) {
 		case 0, 1:
 			if !calm {
@@ -179,13 +180,14 @@ func keepsEverything(t *testing.T, rng *rand.Rand, calm bool) {
 			t.Errorf("%s was called %d times", call, times)
 		}
 	}
-	for to, ids := range want {
-		if !slices.Equal(s.order[to], ids) {
-			t.Errorf("%s: called %v, accepted %v", to, s.order[to], ids)
+	for in, ids := range want {
+		called := slices.DeleteFunc(slices.Clone(s.order[in.to]), func(id domain.MessageID) bool { return !slices.Contains(ids, id) })
+		if called = slices.Compact(called); !slices.Equal(called, ids) { // what is refused is called again
+			t.Errorf("%v: called %v, accepted %v", in, called, ids)
 		}
 	}
-	if _, opened := w.backlogs.count(); opened == 0 || s.most > 12+len(numbers)+w.work.pending {
-		t.Errorf("%d backlogs were opened, and a lane had up to %d jobs; want some, and at most 12, one for each number, and what is not acknowledged", opened, s.most)
+	if _, opened := w.backlogs.count(); opened == 0 || s.most > 12+2*len(numbers)+w.work.pending {
+		t.Errorf("%d backlogs were opened, and a lane had up to %d jobs; want some, and at most 12, one for each number and priority, and what is not acknowledged", opened, s.most)
 	}
 }
 
@@ -220,7 +222,7 @@ func TestLookKeepsTheOrder(t *testing.T) {
 	l.look()
 	l.mu.Lock()
 	for _, e := range w.log.All() {
-		l.line(e.Key).overflow[e.Position] = w.work.delivery(e)
+		l.line(lineOf(e), e.Key.Tenant).overflow[e.Position] = w.work.delivery(e)
 		want = append(want, e.Position)
 	}
 	l.mu.Unlock()
@@ -350,6 +352,69 @@ func TestHangingMetaHoldsUpNobody(t *testing.T) {
 	close(hang)
 	for _, k := range hanging {
 		w.await(k, message.TypeSendAccepted)
+	}
+}
+
+// Behind a backlog of what is bulk, asked for so or redriven, an interactive
+// message of the same number is sent at once, also to a person to whom a bulk
+// one is being sent at this moment; and of the bulk ones nothing is lost.
+func TestInteractiveOvertakesABacklog(t *testing.T) {
+	t.Parallel()
+	for name, redriven := range map[string]bool{"requests": false, "redrives": true} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t)
+			n := inLane(3, 1)[0]
+			d := w.small(w.dispatcher())
+			hang, stop := context.WithCancel(t.Context())
+			defer stop()
+			w.provider.answer(func(c cloudapi.Call) cloudapi.Outcome {
+				if string(c.Content) != `{"type":"text","text":{"body":"urgent"}}` {
+					<-hang.Done()
+				}
+				return accepted(c)
+			})
+			var bulk []domain.Key
+			for i := range 100 {
+				o := message.Options{Priority: message.Bulk}
+				if redriven {
+					o.Priority = ""
+				}
+				k := w.requestFrom(n, fmt.Sprintf("+1415555%04d", i), "bulk", o)
+				if redriven {
+					w.append(k, &message.SendAttempted{Attempt: 1})
+					w.append(k, &message.SendRefused{Attempt: 1})
+					w.append(k, &message.SendDeadLettered{Attempts: 1})
+					for at := range w.state(k).Last { // so far the lane is done with it
+						if e := w.log.All()[at]; e.Key == k {
+							w.work.finish(e.Position, "")
+						}
+					}
+					w.append(k, &message.SendRedriven{By: "test"})
+				}
+				bulk = append(bulk, k)
+			}
+			w.run(d)
+			select {
+			case <-w.backlogs.opens:
+			case <-time.After(30 * time.Second):
+				t.Fatal("no backlog was opened")
+			}
+			for i := range 30 { // more than fit in memory
+				k := w.requestFrom(n, fmt.Sprintf("+1415555%04d", i), "urgent", message.Options{})
+				w.await(k, message.TypeSendAccepted)
+			}
+			for _, k := range bulk {
+				if w.state(k).Accepted {
+					t.Fatal("a bulk message was sent")
+				}
+			}
+			stop()
+			for _, k := range bulk {
+				w.await(k, message.TypeSendAccepted)
+			}
+			w.awaitNoBacklog()
+		})
 	}
 }
 

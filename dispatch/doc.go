@@ -11,8 +11,9 @@
 //     acknowledged. An attempt without an outcome is an unknown outcome.
 //   - An unknown outcome waits for a status that carries its id, and only then
 //     is sent again, under a new attempt number that says why.
-//   - Messages of one number to one recipient are worked one after another, in
-//     the order of the log, through all their retries.
+//   - Messages of one number and priority to one recipient are worked one after
+//     another, in the order of the log, through all their retries. An interactive
+//     one may overtake a bulk one, and be called at the same time.
 //   - Stopping lets running calls finish and records their outcomes.
 //
 // Errors of the log are never an outcome: the work is kept and tried again.

@@ -15,10 +15,12 @@ const (
 	// laneJobs bounds the jobs a lane has in memory. It is less than what the
 	// lane's consumer hands out unacknowledged (2,000), so that there is always
 	// room for the first messages of a number while its backlog is recorded.
+	// Bulk leaves a fourth of it to what somebody waits for.
 	laneJobs = 1800
-	// numberJobs bounds those of one number, which has no more than are still
-	// free either: a tenant who has much to send leaves room for others, and so
-	// do several of them. At 1,000 a second it covers calls of half a second.
+	// numberJobs bounds those of one number and urgency, which have no more than
+	// are still free either: a tenant who has much to send leaves room for others,
+	// and so do several of them. At 1,000 a second it covers calls of half a
+	// second.
 	numberJobs = 500
 	// soon is how far ahead a message may be to wait in memory for its time;
 	// those further ahead wait in the schedule.
@@ -36,8 +38,8 @@ type lane struct {
 
 	mu     sync.Mutex
 	held   map[handle]*job   // everything taken and not done
-	chains map[string][]*job // per number and recipient, in order; the first is being worked
-	lines  map[domain.NumberID]*line
+	chains map[string][]*job // per number, urgency and recipient, in order; the first is being worked
+	lines  map[lineKey]*line
 	coming int        // jobs that are being read
 	parked []Delivery // came while the backlogs were looked up
 	looks  int        // how often they were; what was begun before says nothing any more
@@ -85,7 +87,7 @@ func (j *job) renew(v Delivery) {
 // returns when the tenure is over and nothing of it runs any more.
 func (d *Dispatcher) begin(number int, tenure, calls context.Context) *lane {
 	l := &lane{d: d, number: number, stop: tenure, calls: calls,
-		held: map[handle]*job{}, chains: map[string][]*job{}, lines: map[domain.NumberID]*line{}}
+		held: map[handle]*job{}, chains: map[string][]*job{}, lines: map[lineKey]*line{}}
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.lanes[l] = true
@@ -152,7 +154,7 @@ func (l *lane) take(v Delivery) {
 	l.place(v)
 }
 
-// admit makes a delivery a job of its number. The caller holds the lock.
+// admit makes a delivery a job of its line. The caller holds the lock.
 func (l *lane) admit(n *line, v Delivery, owed bool) {
 	j := &job{event: v.Event, key: v.Event.Key, line: n, owed: owed, bad: v.Err, handle: handleOf(v), delivery: v}
 	j.chain, j.sendAt = readUp(v.Event)
@@ -181,14 +183,16 @@ func (l *lane) admit(n *line, v Delivery, owed bool) {
 }
 
 // readUp names the chain of an event, and when it may be sent: messages of one
-// number to one person are worked in order. A redrive comes long after its
-// neighbours and has no place among them.
+// number and urgency to one person are worked in order. Those of the other
+// urgency have a chain of their own, so that nothing interactive waits for what
+// is bulk and in its backoff. A redrive comes long after its neighbours and has
+// no place among them.
 func readUp(e domain.Event) (chain string, sendAt time.Time) {
 	chain = e.Type + " " + e.Key.ID
 	defer func() { _ = recover() }() // whatever it holds: working it tells
 	var r message.SendRequested
 	if e.Type == message.TypeSendRequested && e.Decode(&r) == nil {
-		return string(e.Key.Number) + " " + r.Line(e.Key.ID), r.SendAt
+		return string(e.Key.Number) + " " + r.Priority + " " + r.Line(e.Key.ID), r.SendAt
 	}
 	return chain, time.Time{}
 }

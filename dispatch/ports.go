@@ -50,13 +50,15 @@ type Schedule interface {
 	Unschedule(ctx context.Context, k domain.Key) error
 }
 
-// Backlog stands for requests of one number that its lane acknowledged before
-// they were worked, because they are more than memory should hold: every
-// request and redrive of the number from From on. What is older is finished,
-// or not acknowledged.
+// Backlog stands for requests of one number and urgency that its lane
+// acknowledged before they were worked, because they are more than memory should
+// hold: every request and redrive of the number from From on that is bulk, or
+// every one that is not ([message.AsksBulk]). What is older is finished, or not
+// acknowledged.
 type Backlog struct {
 	Tenant domain.TenantID
 	Number domain.NumberID
+	Bulk   bool
 	From   domain.Position
 	// Version changes with every write. A process that does not know the newest
 	// one no longer works the lane, and may not write.
@@ -69,15 +71,15 @@ type Backlogs interface {
 	// former owner cannot write them any more.
 	Backlogs(ctx context.Context, lane int) ([]Backlog, error)
 	// OpenBacklog records a new one (b.Version is 0) durably and returns its
-	// version, or [domain.ErrConflict] when the number has one.
+	// version, or [domain.ErrConflict] when the number has one of this urgency.
 	OpenBacklog(ctx context.Context, b Backlog) (version uint64, err error)
 	// AdvanceBacklog records a new From and returns the new version, or
 	// [domain.ErrConflict] when b.Version is not the newest.
 	AdvanceBacklog(ctx context.Context, b Backlog) (version uint64, err error)
 	// CloseBacklog forgets it, or returns [domain.ErrConflict] as above.
 	CloseBacklog(ctx context.Context, b Backlog) error
-	// ReadBacklog returns the next requests and redrives of the number at or
-	// after b.From, oldest first, at most so many; next is where to go on, and
+	// ReadBacklog returns the next requests and redrives of the number and
+	// urgency at or after b.From, oldest first, at most so many; next is where to go on, and
 	// end says that the log held none at or after it when it was asked. It may
 	// return few or none and still not be at the end. What cannot be read comes
 	// with its Err, as in a lane; what cannot be read yet fails the call with

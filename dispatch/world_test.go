@@ -54,7 +54,7 @@ func newWorld(t *testing.T) *world {
 	w.breaker = &breaker{gate: w.gate}
 	w.provider.log = w.log
 	w.work = newLanes(w.log)
-	w.backlogs = &spill{log: w.log, open: map[domain.NumberID]Backlog{}, closed: make(chan struct{}, 1)}
+	w.backlogs = &spill{log: w.log, open: map[lineKey]Backlog{}, opens: make(chan struct{}, 1), closed: make(chan struct{}, 1)}
 	w.schedule = &calendar{due: map[domain.Position]entry{}}
 	w.d = w.dispatcher()
 	return w
@@ -403,20 +403,21 @@ type spill struct {
 	log *logtest.Memory
 
 	mu      sync.Mutex
-	open    map[domain.NumberID]Backlog
+	open    map[lineKey]Backlog
 	version uint64
 	opened  int
-	closed  chan struct{} // receives when one is closed
+	opens   chan struct{} // receives when one is opened,
+	closed  chan struct{} // and when one is closed
 }
 
 func (s *spill) Backlogs(_ context.Context, lane int) (out []Backlog, _ error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for n, b := range s.open {
-		if domain.Lane(n) == lane { // it is the caller's from now on
+	for k, b := range s.open {
+		if domain.Lane(k.number) == lane { // it is the caller's from now on
 			s.version++
 			b.Version = s.version
-			s.open[n] = b
+			s.open[k] = b
 			out = append(out, b)
 		}
 	}
@@ -426,15 +427,20 @@ func (s *spill) Backlogs(_ context.Context, lane int) (out []Backlog, _ error) {
 func (s *spill) write(b Backlog) (uint64, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.open[b.Number].Version != b.Version {
+	k := lineKey{b.Number, b.Bulk}
+	if s.open[k].Version != b.Version {
 		return 0, domain.ErrConflict
 	}
 	if b.Version == 0 {
 		s.opened++
+		select {
+		case s.opens <- struct{}{}:
+		default:
+		}
 	}
 	s.version++
 	b.Version = s.version
-	s.open[b.Number] = b
+	s.open[k] = b
 	return b.Version, nil
 }
 
@@ -447,10 +453,11 @@ func (s *spill) AdvanceBacklog(_ context.Context, b Backlog) (uint64, error) {
 func (s *spill) CloseBacklog(_ context.Context, b Backlog) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.open[b.Number].Version != b.Version {
+	k := lineKey{b.Number, b.Bulk}
+	if s.open[k].Version != b.Version {
 		return domain.ErrConflict
 	}
-	delete(s.open, b.Number)
+	delete(s.open, k)
 	select {
 	case s.closed <- struct{}{}:
 	default:
@@ -466,7 +473,8 @@ func (s *spill) ReadBacklog(_ context.Context, b Backlog, most int) (page []Deli
 		if len(page) == most || e.Position >= from+50 {
 			return page, e.Position, false, nil
 		}
-		if e.Key.Kind == domain.KindMessage && e.Key.Number == b.Number && (e.Type == message.TypeSendRequested || e.Type == message.TypeSendRedriven) {
+		asks := e.Type == message.TypeSendRequested || e.Type == message.TypeSendRedriven
+		if asks && e.Key.Number == b.Number && message.AsksBulk(e.Type, e.Facts) == b.Bulk {
 			page = append(page, Delivery{Event: e, Deliveries: 1, Raw: []byte("raw"),
 				Done: func() error { return nil }, Hold: func() error { return nil }, Reject: func(string) error { return nil }})
 		}

@@ -351,6 +351,7 @@ func TestPurgeKeepsBacklogs(t *testing.T) {
 	events := sendMany(t, b, number, 20)
 	record(t, b, statuses(t, 0, 5)...)
 	l := opened(t, b, streams.Backlog{Tenant: tenantA, Number: number, From: events[5].Position})
+	bulk := opened(t, b, streams.Backlog{Tenant: tenantA, Number: number, Bulk: true, From: events[8].Position})
 	finish(t, work(t, b, domain.Lane(number)).expect(t, events...)...)
 	waitFor(t, "the acknowledgements", func() bool { return floor(t, b, number) >= 20 })
 	a := archiver(t, b)
@@ -362,6 +363,10 @@ func TestPurgeKeepsBacklogs(t *testing.T) {
 	var err error
 	l.From = events[10].Position
 	if l.Version, err = b.AdvanceBacklog(t.Context(), l); err != nil {
+		t.Fatal(err)
+	}
+	purge(t, b, a, events[8].Position) // the other one of the number
+	if err := b.CloseBacklog(t.Context(), bulk); err != nil {
 		t.Fatal(err)
 	}
 	purge(t, b, a, events[10].Position)

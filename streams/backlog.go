@@ -17,8 +17,9 @@ import (
 )
 
 // Backlog says that a number has more waiting than the owner of its lane keeps
-// in memory: whatever was requested of it from a position on, or will be, is
-// unfinished unless the message's own events say otherwise. While it is open
+// in memory: whatever was requested of it in one urgency (interactive, or bulk as
+// [message.AsksBulk] tells) from a position on, or will be, is unfinished unless
+// the message's own events say otherwise. While it is open
 // the hot log keeps all that, so the lane's consumer need not: the owner may
 // acknowledge what the backlog covers and read it when its turn comes
 // (ADR 0010).
@@ -29,13 +30,15 @@ import (
 type Backlog struct {
 	Tenant domain.TenantID
 	Number domain.NumberID
+	Bulk   bool
 	From   domain.Position
 	// Version of the record as its owner knows it, changed by every write; 0:
 	// there is none.
 	Version uint64
 }
 
-// cover is the record of a backlog in the SPILL stream, under its number.
+// cover is the record of a backlog in the SPILL stream, under its number and
+// urgency.
 type cover struct {
 	Tenant domain.TenantID `json:"tenant"`
 	From   domain.Position `json:"from"`
@@ -44,11 +47,11 @@ type cover struct {
 const (
 	// backlogLook bounds what one ReadBacklog looks at (events).
 	backlogLook = 2000
-	// A backlog is looked for among all events as long as there is one request
-	// of it among sparse of them. Asking the server for its tenant's alone costs
-	// a look at each of the tenant's subjects, during which nobody can append:
-	// 100 ms for 100,000 of them, which is what a tenant with a backlog may have.
-	// So that is done for the few of those who sent little since.
+	// A backlog is looked for among all events as long as there is one of its
+	// tenant in its lane among sparse of them. Asking the server for these alone
+	// costs a look at each of the tenant's subjects, during which nobody can
+	// append: 100 ms for 100,000 of them, which is what a tenant with a backlog
+	// may have. So that is done for the few of those who sent little since.
 	sparse     = 100
 	sparseLook = 1000 // events after which that is judged
 )
@@ -70,8 +73,8 @@ func (b *Broker) Backlogs(ctx context.Context, lane int) ([]Backlog, error) {
 }
 
 // OpenBacklog records a new backlog, as durably as an append, and returns its
-// version. It returns [domain.ErrConflict] when the number has one: then
-// somebody else owns the lane.
+// version. It returns [domain.ErrConflict] when the number has one of this
+// urgency: then somebody else owns the lane.
 func (b *Broker) OpenBacklog(ctx context.Context, l Backlog) (version uint64, err error) {
 	l.Version = 0
 	if version, err = b.cover(ctx, l); err != nil {
@@ -99,7 +102,7 @@ func (b *Broker) CloseBacklog(ctx context.Context, l Backlog) error {
 		return nil
 	}
 	// The server says no more than that it failed.
-	last, look := s.GetLastMsgForSubject(ctx, spillSubject(l.Number))
+	last, look := s.GetLastMsgForSubject(ctx, spillSubject(l.Number, l.Bulk))
 	switch {
 	case notFound(look):
 		return nil // an earlier try of this very call closed it
@@ -119,7 +122,7 @@ func (b *Broker) cover(ctx context.Context, l Backlog) (uint64, error) {
 	if err != nil {
 		return 0, fmt.Errorf("encode a backlog: %w", err)
 	}
-	m := &nats.Msg{Subject: spillSubject(l.Number), Data: data, Header: nats.Header{}}
+	m := &nats.Msg{Subject: spillSubject(l.Number, l.Bulk), Data: data, Header: nats.Header{}}
 	m.Header.Set(jetstream.MsgIDHeader, domain.NewUUID())
 	m.Header.Set(jetstream.ExpectedStreamHeader, streamSpill)
 	m.Header.Set(jetstream.ExpectedLastSubjSeqHeader, strconv.FormatUint(l.Version, 10))
@@ -151,7 +154,7 @@ func (b *Broker) openBacklogs(ctx context.Context, subject string) ([]Backlog, e
 		return nil, unreadable(fmt.Errorf("look for backlogs: %w", err))
 	}
 	var open []Backlog
-	known := map[domain.NumberID]int{}
+	known := map[string]int{} // by subject
 	for seq := uint64(1); ; {
 		m, err := s.GetMsg(ctx, seq, jetstream.WithGetMsgSubject(subject))
 		if notFound(err) {
@@ -161,7 +164,7 @@ func (b *Broker) openBacklogs(ctx context.Context, subject string) ([]Backlog, e
 			return nil, unreadable(fmt.Errorf("look for backlogs: %w", err))
 		}
 		seq = m.Sequence + 1
-		number, err := parseSpill(m.Subject)
+		number, bulk, err := parseSpill(m.Subject)
 		var c cover
 		if err == nil {
 			err = json.Unmarshal(m.Data, &c)
@@ -169,21 +172,22 @@ func (b *Broker) openBacklogs(ctx context.Context, subject string) ([]Backlog, e
 		if err != nil { // guessing would lose messages
 			return nil, domain.Errorf(domain.Bug, err, "the record of a backlog cannot be read")
 		}
-		l := Backlog{Tenant: c.Tenant, Number: number, From: c.From, Version: m.Sequence}
-		if i, again := known[number]; again {
+		l := Backlog{Tenant: c.Tenant, Number: number, Bulk: bulk, From: c.From, Version: m.Sequence}
+		if i, again := known[m.Subject]; again {
 			open[i] = l
 			continue
 		}
-		known[number] = len(open)
+		known[m.Subject] = len(open)
 		open = append(open, l)
 	}
 }
 
-// ReadBacklog returns at most so many requests and redrives of a backlog at or
-// after its From, in order, and the position from which to go on. It looks at no
+// ReadBacklog returns at most so many requests and redrives of a backlog, those
+// of its number and urgency, at or after its From, in order, and the position
+// from which to go on. It looks at no
 // more than 2000 events, so it may return none although there are more; end
 // says that it has looked at everything that was recorded before the call. An
-// event of this number that a lane hands out later was looked at exactly if it
+// event of the backlog that a lane hands out later was looked at exactly if it
 // is before next.
 //
 // A delivery that cannot be read carries an error, as in [Broker.Work]; its
@@ -214,8 +218,9 @@ func (b *Broker) ReadBacklog(ctx context.Context, l Backlog, most int) (requests
 		return nil, next, false, err
 	}
 	defer func() { c.leave() }()
+	theirs := 0 // of its tenant in its lane
 	for looked := 0; looked < backlogLook && len(requests) < most; looked++ {
-		if looked == sparseLook && len(requests)*sparse < looked {
+		if looked == sparseLook && theirs*sparse < looked {
 			c.leave()
 			if err := c.enter(ctx, place{stream: streamEvents, after: uint64(next) - 1, until: last}, subject); err != nil {
 				return requests, next, false, nil // the error comes again
@@ -223,7 +228,11 @@ func (b *Broker) ReadBacklog(ctx context.Context, l Backlog, most int) (requests
 		}
 		var d Delivery
 		r, err := c.next(ctx, true)
-		asks := err == nil && strings.HasPrefix(r.subject, strings.TrimSuffix(subject, ">")) && b.asks(r, l.Number)
+		asks := false
+		if err == nil && strings.HasPrefix(r.subject, strings.TrimSuffix(subject, ">")) {
+			theirs++
+			asks = l.covers(r)
+		}
 		if asks {
 			if d = b.delivery(r); domain.KindOf(d.Err) == domain.Unavailable {
 				err = d.Err // not now: it is read again
@@ -248,17 +257,18 @@ func (b *Broker) ReadBacklog(ctx context.Context, l Backlog, most int) (requests
 	return requests, next, false, nil
 }
 
-// asks reports whether an event asks for work on a number, without unsealing
-// it.
-func (b *Broker) asks(r record, n domain.NumberID) bool {
+// covers reports whether an event asks for work on the number in the urgency of
+// the backlog, without unsealing it.
+func (l Backlog) covers(r record) bool {
 	var env struct {
 		Type   string          `json:"type"`
 		Number domain.NumberID `json:"number"`
+		Facts  json.RawMessage `json:"facts"`
 	}
-	if json.Unmarshal(r.data, &env) != nil || env.Number != n {
+	if json.Unmarshal(r.data, &env) != nil || env.Number != l.Number {
 		return false
 	}
-	return env.Type == message.TypeSendRequested || env.Type == message.TypeSendRedriven
+	return (env.Type == message.TypeSendRequested || env.Type == message.TypeSendRedriven) && message.AsksBulk(env.Type, env.Facts) == l.Bulk
 }
 
 // marks remembers, by subject, a position at which the log holds an event.

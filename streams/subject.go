@@ -14,7 +14,7 @@ import (
 //	tenant.<tenant>.<event>         the journal of tenants
 //	quarantine.<reason>[.part]      payloads that belong to nobody, and parts of large ones
 //	dlq.<kind>.<tenant>.<id>        copies of dead-lettered work
-//	spill.<pp>.<number>             that a number has a backlog, and from where on
+//	spill.<pp>.<number>[.bulk]      that a number has a backlog of interactive or bulk requests, and from where on
 //	sched.<pp>.<message>            the copy of a request, waiting for its time
 //	due.<pp>.<number>               the same once its time has come
 //	arc.<month>.<pp>.<kind>.<tenant>  the archived copy of a fact; few subjects, so the id is in a header
@@ -77,17 +77,26 @@ func tenantMessages(lane int, t domain.TenantID) string {
 // spillAll is what the records of all backlogs match.
 const spillAll = "spill.>"
 
-func spillSubject(n domain.NumberID) string { return fmt.Sprintf("spill.%02d.%s", domain.Lane(n), n) }
+const spillBulk = ".bulk"
 
-func spillLane(lane int) string { return fmt.Sprintf("spill.%02d.*", lane) }
+func spillSubject(n domain.NumberID, bulk bool) string {
+	s := fmt.Sprintf("spill.%02d.%s", domain.Lane(n), n)
+	if bulk {
+		s += spillBulk
+	}
+	return s
+}
+
+func spillLane(lane int) string { return fmt.Sprintf("spill.%02d.>", lane) }
 
 // parseSpill is the inverse of spillSubject.
-func parseSpill(s string) (domain.NumberID, error) {
-	n := domain.NumberID(s[strings.LastIndexByte(s, '.')+1:])
-	if s != spillSubject(n) {
-		return "", fmt.Errorf("subject %q is not of a backlog", s)
+func parseSpill(s string) (n domain.NumberID, bulk bool, err error) {
+	rest, bulk := strings.CutSuffix(s, spillBulk)
+	n = domain.NumberID(rest[strings.LastIndexByte(rest, '.')+1:])
+	if !domain.ValidToken(string(n)) || s != spillSubject(n, bulk) {
+		return "", false, fmt.Errorf("subject %q is not of a backlog", s)
 	}
-	return n, nil
+	return n, bulk, nil
 }
 
 // What scheduled copies match: waiting, and due.

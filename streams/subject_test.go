@@ -63,6 +63,24 @@ func TestBadKeysAreRefused(t *testing.T) {
 	}
 }
 
+// The subject of a backlog says its number and urgency, and no other subject is
+// read as one.
+func TestSpillRoundTrip(t *testing.T) {
+	t.Parallel()
+	rapid.Check(t, func(t *rapid.T) {
+		number, bulk := domain.NumberID(token().Draw(t, "number")), rapid.Bool().Draw(t, "bulk")
+		if n, is, err := parseSpill(spillSubject(number, bulk)); err != nil || n != number || is != bulk {
+			t.Fatalf("%s, %t is read as %s, %t, %v", number, bulk, n, is, err)
+		}
+	})
+	for _, s := range []string{"", "spill", "spill.", ".bulk", "spill.bulk", "spill.00.bulk.bulk", "spill.00.1.bulk.bulk", "spill.99.1", "spill.00..bulk",
+		spillSubject("1", false) + ".later", spillSubject("1", true) + ".bulk", "spill.1." + spillSubject("1", false)} {
+		if n, bulk, err := parseSpill(s); err == nil {
+			t.Errorf("%q is read as %s, %t", s, n, bulk)
+		}
+	}
+}
+
 // What is read as a subject of an event is one, letter by letter: no two
 // spellings name one key.
 func FuzzParseSubject(f *testing.F) {

@@ -26,7 +26,8 @@ type upcast func(facts, personal json.RawMessage) (nextFacts, nextPersonal json.
 type upcasts map[stage]upcast
 
 // history is the steps of every type that ever changed. None has: there is
-// only version 1.
+// only version 1. A step may not change what [message.AsksBulk] says: a backlog
+// asks it about the stored version, and the lane about the newest.
 var history = upcasts{}
 
 // newest returns the version in which events of a type are written.

@@ -51,14 +51,14 @@ func (w *fairWorld) register(name string, n domain.NumberID) (tenant string) {
 	return w.want(201, "POST", "/tenants/register", fmt.Sprintf(`{"name":%q,"phoneNumberId":%q,"accessToken":"EAA%s"}`, name, n, name)).json(w.t)["id"].(string)
 }
 
-// flood has n messages accepted, to a thousand people in turn, and returns
-// their ids in order.
-func (w *fairWorld) flood(tenant string, n int) (ids []domain.MessageID) {
+// flood has n messages of a priority accepted, to a thousand people in turn, and
+// returns their ids in order.
+func (w *fairWorld) flood(tenant, priority string, n int) (ids []domain.MessageID) {
 	w.t.Helper()
 	for len(ids) < n {
 		items := make([]string, min(1000, n-len(ids)))
 		for i := range items {
-			items[i] = fmt.Sprintf(`{"to":"+1415556%04d","text":"flood %d"}`, i, len(ids)+i)
+			items[i] = fmt.Sprintf(`{"to":"+1415556%04d","text":"flood %d","priority":%q}`, i, len(ids)+i, priority)
 		}
 		var out struct {
 			Data []struct {
@@ -140,7 +140,7 @@ func TestQuietTenant(t *testing.T) {
 	t.Logf("resident: %d MiB", w.resident())
 
 	began := time.Now()
-	ids := w.flood(busy, queued)
+	ids := w.flood(busy, "interactive", queued)
 	t.Logf("%d messages accepted on one number in %s; resident: %d MiB", queued, time.Since(began).Round(time.Millisecond), w.resident())
 	w.quietly(quiet, "while these are folded", asks)
 	eventually(t, "the read models to have them", func() bool {

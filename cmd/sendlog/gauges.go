@@ -64,9 +64,9 @@ func (h *house) laneSums() (waiting, working float64) {
 
 // dispatchGauges show what waits in this process.
 func (h *house) dispatchGauges(d *dispatch.Dispatcher) {
-	h.meter.gauge("sendlog_backlogs", "Numbers with more waiting than this process keeps in memory.", nil, func() float64 {
-		numbers, _ := d.Backlogged()
-		return float64(numbers)
+	h.meter.gauge("sendlog_backlogs", "Backlogs of this process: of numbers with more waiting than it keeps in memory, interactive and bulk ones apart.", nil, func() float64 {
+		open, _ := d.Backlogged()
+		return float64(open)
 	})
 	h.meter.gauge("sendlog_backlog_age_seconds", "Age of the oldest request this process read last from a backlog.", nil, func() float64 {
 		_, age := d.Backlogged()

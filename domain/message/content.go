@@ -27,8 +27,8 @@ const textType = "text"
 func Addressed(kind string) bool { return kind != ReadReceipt && kind != Typing }
 
 // Line names the line that a request of a number stands in: those to one
-// recipient leave in the order they were accepted, and share a pace. What is
-// to nobody waits for nobody.
+// recipient share a pace, and of one priority they leave in the order they were
+// accepted. What is to nobody waits for nobody.
 func (e *SendRequested) Line(id string) string {
 	if !Addressed(e.Type) {
 		return id

@@ -174,9 +174,19 @@ func TestRedrivenIsBulk(t *testing.T) {
 		"redriven and tried":     {life(requested(), dead("x"), redriven(), tried(1), busy(1)), true},
 		"redriven and dead anew": {life(requested(), dead("x"), redriven(), dead("x")), true},
 	} {
-		s, err := message.Fold(happened(t, test.given...))
+		events := happened(t, test.given...)
+		s, err := message.Fold(events)
 		if err != nil || s.Bulk() != test.want {
 			t.Errorf("%s: bulk %t, want %t (%v)", name, s.Bulk(), test.want, err)
+		}
+		var asks bool // by the newest event that asks for work
+		for _, e := range events {
+			if e.Type == message.TypeSendRequested || e.Type == message.TypeSendRedriven {
+				asks = message.AsksBulk(e.Type, e.Facts)
+			}
+		}
+		if asks != test.want {
+			t.Errorf("%s: asks for bulk %t, want %t", name, asks, test.want)
 		}
 	}
 }

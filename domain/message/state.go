@@ -1,6 +1,7 @@
 package message
 
 import (
+	"encoding/json"
 	"fmt"
 	"time"
 
@@ -56,6 +57,20 @@ func (s *State) Certain() bool { return !s.Accepted && len(s.doubts) == 0 }
 // Bulk reports whether the message goes when nothing interactive of its number
 // waits: it was asked for so, or it was redriven, however many are at once.
 func (s *State) Bulk() bool { return s.Yielding || s.Request.Priority == Bulk }
+
+// AsksBulk reports what [State.Bulk] does of a message whose newest request or
+// redrive is an event of this type with these facts. It is the one rule by which
+// what waits is told apart before it is folded, so it reads no personal part, and
+// of facts that cannot be read it says that they are interactive.
+func AsksBulk(eventType string, facts json.RawMessage) bool {
+	if eventType != TypeSendRequested {
+		return eventType == TypeSendRedriven
+	}
+	var asked struct {
+		Priority string `json:"priority"`
+	}
+	return json.Unmarshal(facts, &asked) == nil && asked.Priority == Bulk
+}
 
 // Apply folds one event. Events must come in order, each once.
 func (s *State) Apply(e domain.Event) error {
