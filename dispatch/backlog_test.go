@@ -426,7 +426,9 @@ func TestTwoOwnersOfABacklog(t *testing.T) {
 	ns := inLane(3, 2)
 	a, b := w.small(w.dispatcher()), w.small(w.dispatcher())
 	for _, d := range []*Dispatcher{a, b} {
-		d.Policy.Patience, d.Policy.MaxAttempts = time.Minute, 1000
+		// Each waits so long for the other's attempts, and all behind them to the
+		// same person with it: several times within the patience of the test.
+		d.Policy.Patience, d.Policy.MaxAttempts = 2*time.Second, 1000
 		d.advanceEvery = 5 * time.Millisecond // they take the backlogs from each other
 	}
 	s := &watched{w: w, calls: map[string]int{}, order: map[string][]domain.MessageID{}, d: a}
