@@ -3,8 +3,6 @@ package streams
 import (
 	"encoding/json"
 	"fmt"
-
-	"github.com/sendlog/sendlog/domain"
 )
 
 // An event is stored in the version its type had when it was written, and read
@@ -26,8 +24,7 @@ type upcast func(facts, personal json.RawMessage) (nextFacts, nextPersonal json.
 type upcasts map[stage]upcast
 
 // history is the steps of every type that ever changed. None has: there is
-// only version 1. A step may not change what [message.AsksBulk] says: a backlog
-// asks it about the stored version, and the lane about the newest.
+// only version 1.
 var history = upcasts{}
 
 // newest returns the version in which events of a type are written.
@@ -44,10 +41,7 @@ func (u upcasts) lift(env *envelope, personal []byte) ([]byte, error) {
 	newest := u.newest(env.Type)
 	switch {
 	case env.Version > newest:
-		// Not a broken event, but one for a newer build: during an upgrade it is
-		// left to the processes that have it.
-		return nil, domain.Errorf(domain.Unavailable, nil, "%s has version %d, and this build reads up to %d: a newer build wrote it; upgrade this one",
-			env.Type, env.Version, newest)
+		return nil, fmt.Errorf("%w: %s has version %d, this build reads up to %d: a newer build wrote it; upgrade this one", errUndecodable, env.Type, env.Version, newest)
 	case env.Version < 1:
 		return nil, fmt.Errorf("%w: %s has version %d; the first is 1", errUndecodable, env.Type, env.Version)
 	}

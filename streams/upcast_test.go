@@ -72,8 +72,8 @@ func TestUpcast(t *testing.T) {
 			continue
 		}
 		c.history = greetings.until(i)
-		if _, err := c.decode(g.Subject, 7, g.Stored); domain.KindOf(err) != domain.Unavailable ||
-			!strings.Contains(err.Error(), fmt.Sprintf("Greeted has version %d, and this build reads up to %d: a newer build wrote it", i+1, i)) {
+		if _, err := c.decode(g.Subject, 7, g.Stored); !errors.Is(err, errUndecodable) ||
+			!strings.Contains(err.Error(), fmt.Sprintf("Greeted has version %d, this build reads up to %d: a newer build wrote it", i+1, i)) {
 			t.Errorf("%s, read by an older build: %v", path, err)
 		}
 	}
@@ -95,15 +95,11 @@ func TestUpcastRefuses(t *testing.T) {
 	for name, stored := range map[string]string{
 		"facts no step understands": strings.Replace(strings.Replace(string(data), `"v":3`, `"v":2`, 1), `"facts":{"greeting":"hi"}`, `"facts":[]`, 1),
 		"a version before all":      strings.Replace(string(data), `"v":3`, `"v":0`, 1),
+		"a version to come":         strings.Replace(string(data), `"v":3`, `"v":4`, 1),
 	} {
 		if _, err := c.decode(subject, 7, []byte(stored)); !errors.Is(err, errUndecodable) {
 			t.Errorf("%s: %v", name, err)
 		}
-	}
-	// An event of a newer build is not broken: it waits for a process that reads it.
-	newer := strings.Replace(string(data), `"v":3`, `"v":4`, 1)
-	if _, err := c.decode(subject, 7, []byte(newer)); domain.KindOf(err) != domain.Unavailable || errors.Is(err, errUndecodable) {
-		t.Errorf("a version to come: %v", err)
 	}
 	for _, version := range []int{0, 2, 4} {
 		e.Version = version
