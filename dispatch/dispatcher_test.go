@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"runtime"
 	"slices"
 	"strings"
 	"sync"
@@ -344,6 +345,11 @@ func TestEndlessWorkIsBuried(t *testing.T) {
 		v.Deliveries = mostDeliveries + 1
 		l.take(v)
 		<-w.work.finished
+		for held := 1; held > 0; runtime.Gosched() { // it is acknowledged a moment before it is forgotten
+			l.mu.Lock()
+			held = len(l.held)
+			l.mu.Unlock()
+		}
 	}
 	k := w.request("+14155550100", "hello")
 	hand(k)

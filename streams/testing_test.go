@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"math/rand/v2"
 	"net"
 	"os"
 	"path/filepath"
@@ -134,19 +135,23 @@ cluster { name: test, listen: 127.0.0.1:%d, routes: [nats://127.0.0.1:%d, nats:/
 	return servers, urls[:len(urls)-1]
 }
 
-// freePorts finds loopback ports that are free now.
-func freePorts(t testing.TB, n int) []int {
+// freePorts finds loopback ports that are free now: below the range from which
+// the system takes the ports of connections, one of which could take it first.
+func freePorts(t testing.TB, n int) (ports []int) {
 	t.Helper()
-	ports := make([]int, n)
-	for i := range ports {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
+	for range 100 * n {
+		port := 10_000 + rand.IntN(20_000)
+		l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", port))
 		if err != nil {
-			t.Fatal(err)
+			continue
 		}
 		defer l.Close()
-		ports[i] = l.Addr().(*net.TCPAddr).Port
+		if ports = append(ports, port); len(ports) == n {
+			return ports
+		}
 	}
-	return ports
+	t.Fatal("no ports are free")
+	return nil
 }
 
 // waitFor polls a fact that has no signal of its own.
