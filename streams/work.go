@@ -125,16 +125,8 @@ func (w *workshop) tenure(ctx context.Context, lane int) (err error) {
 	if w.b.disk == nil { // an embedded log has one process, which nobody takes for gone, however slow it is
 		lapsed := w.presence.lapsed()
 		running.Go(func() {
-			for tenure.Err() == nil {
-				news := w.presence.news.next()
-				if mine, _ := w.presence.share(lane); !mine || w.presence.lapsed() != lapsed {
-					end()
-				}
-				select {
-				case <-news:
-				case <-tenure.Done():
-				}
-			}
+			w.watch(tenure, lane, lapsed)
+			end()
 		})
 	}
 	take, finish := w.begin(tenure, lane)
@@ -154,6 +146,21 @@ func (w *workshop) tenure(ctx context.Context, lane int) (err error) {
 		}
 	}
 	return err
+}
+
+// watch returns when the lane is another's, or when this process was silent for
+// so long that the others may have taken it for gone; or with the tenure.
+func (w *workshop) watch(tenure context.Context, lane, lapsed int) {
+	for tenure.Err() == nil {
+		news := w.presence.news.next()
+		if mine, _ := w.presence.share(lane); !mine || w.presence.lapsed() != lapsed {
+			return
+		}
+		select {
+		case <-news:
+		case <-tenure.Done():
+		}
+	}
 }
 
 // counter passes deliveries on one at a time until it is shut.

@@ -140,6 +140,20 @@ func (p *process) interrupt() error {
 	}
 }
 
+// insist posts a keyed request until it is answered: an answer that is lost, or
+// says not now, is asked for again with the same key. It returns false when ctx
+// ended before that.
+func insist(ctx context.Context, client *http.Client, url, body string) (answer, bool) {
+	for ctx.Err() == nil {
+		a, err := request(ctx, client, "POST", url, body, "")
+		if err == nil && a.status != 503 {
+			return a, true
+		}
+		_ = domain.SystemClock{}.Sleep(ctx, 20*time.Millisecond)
+	}
+	return answer{}, false
+}
+
 // A process that is killed -9 again and again, while clients send and Meta
 // answers, loses no accepted request, sends none twice, and every message
 // reaches read.
@@ -169,21 +183,17 @@ func TestKillNine(t *testing.T) {
 			for n := 0; ctx.Err() == nil; n++ {
 				key := fmt.Sprintf("key-%d-%d", c, n)
 				body := fmt.Sprintf(`{"to":"+1415555%04d","text":"%s","idempotency_key":"%s"}`, (c*1000+n)%10000, key, key)
-				for ctx.Err() == nil { // an answer that is lost is asked for again, with the same key
-					a, err := request(ctx, client, "POST", base+"/tenants/"+tenant+"/send", body, "")
-					if err != nil || a.status == 503 {
-						_ = domain.SystemClock{}.Sleep(ctx, 20*time.Millisecond)
-						continue
-					}
-					if a.status != 202 {
-						t.Errorf("%d %s", a.status, a.body)
-						return
-					}
-					mu.Lock()
-					accepted[key] = a.json(t)["id"].(string)
-					mu.Unlock()
-					break
+				a, answered := insist(ctx, client, base+"/tenants/"+tenant+"/send", body)
+				if !answered {
+					return
 				}
+				if a.status != 202 {
+					t.Errorf("%d %s", a.status, a.body)
+					return
+				}
+				mu.Lock()
+				accepted[key] = a.json(t)["id"].(string)
+				mu.Unlock()
 			}
 		})
 	}

@@ -132,22 +132,18 @@ func stormSend(t *testing.T, client *http.Client, base string, tenants []string,
 			for n := range each {
 				to := fmt.Sprintf("+1415555%02d%04d", i, n%persons)
 				body := fmt.Sprintf(`{"to":%q,"text":"number %d","idempotency_key":"key-%d"}`, to, n, n)
-				for ctx.Err() == nil { // an answer that is lost is asked for again, with the same key
-					a, err := request(ctx, client, "POST", base+"/tenants/"+tenant+"/send", body, "")
-					if err != nil || a.status == 503 {
-						_ = domain.SystemClock{}.Sleep(ctx, 20*time.Millisecond)
-						continue
-					}
-					if a.status != 202 {
-						t.Errorf("%d %s", a.status, a.body)
-						return
-					}
-					got := a.json(t)
-					mu.Lock()
-					accepted = append(accepted, asked{tenant, got["id"].(string), to, uint64(got["position"].(float64))})
-					mu.Unlock()
-					break
+				a, answered := insist(ctx, client, base+"/tenants/"+tenant+"/send", body)
+				if !answered {
+					return
 				}
+				if a.status != 202 {
+					t.Errorf("%d %s", a.status, a.body)
+					return
+				}
+				got := a.json(t)
+				mu.Lock()
+				accepted = append(accepted, asked{tenant, got["id"].(string), to, uint64(got["position"].(float64))})
+				mu.Unlock()
 			}
 		})
 	}
