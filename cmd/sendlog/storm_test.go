@@ -335,9 +335,10 @@ func TestStoppedOwner(t *testing.T) {
 			_ = domain.SystemClock{}.Sleep(ctx, time.Second)
 		}
 	})
-	var lives map[string]life
+	lives := map[string]life{}
+	read := readLives(t, natsURL, lives)
 	eventually(t, "every message to be accepted", func() bool {
-		lives = livesInLog(t, natsURL)
+		read()
 		return !slices.ContainsFunc(accepted, func(m asked) bool { return !lives[m.id].accepted })
 	})
 	for _, wrong := range reckon(pretend.Ledger(), accepted, lives) {
@@ -345,14 +346,15 @@ func TestStoppedOwner(t *testing.T) {
 	}
 }
 
-// livesInLog reads what became of every message from the log itself.
-func livesInLog(t *testing.T, url string) map[string]life {
+// readLives returns what reads on in the log, to its end, what became of every
+// message. It has one consumer for all looks: a server allows 1,000 on a stream.
+func readLives(t *testing.T, url string, lives map[string]life) (readOn func()) {
 	t.Helper()
 	nc, err := nats.Connect(url)
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer nc.Close()
+	t.Cleanup(nc.Close)
 	js, err := jetstream.New(nc)
 	if err != nil {
 		t.Fatal(err)
@@ -361,40 +363,44 @@ func livesInLog(t *testing.T, url string) map[string]life {
 	if err != nil {
 		t.Fatal(err)
 	}
-	lives := map[string]life{}
-	for {
-		batch, err := all.FetchNoWait(1000)
-		if err != nil {
-			t.Fatal(err)
-		}
-		n := 0
-		for m := range batch.Messages() {
-			n++
-			var e struct {
-				Type  string
-				Facts struct {
-					Attempt int
-					After   string
-				}
-			}
-			if err := json.Unmarshal(m.Data(), &e); err != nil {
+	return func() {
+		for n := -1; n != 0; {
+			batch, err := all.FetchNoWait(1000)
+			if err != nil {
 				t.Fatal(err)
 			}
-			id := m.Subject()[strings.LastIndexByte(m.Subject(), '.')+1:]
-			l, met := lives[id]
-			if !met {
-				l.attempts = map[int]string{}
+			n = 0
+			for m := range batch.Messages() {
+				n++
+				id, e := m.Subject()[strings.LastIndexByte(m.Subject(), '.')+1:], storedEvent{}
+				if err := json.Unmarshal(m.Data(), &e); err != nil {
+					t.Fatal(err)
+				}
+				lives[id] = lives[id].after(e)
 			}
-			switch e.Type {
-			case message.TypeSendAttempted:
-				l.attempts[e.Facts.Attempt] = e.Facts.After
-			case message.TypeSendAccepted:
-				l.accepted = true
-			}
-			lives[id] = l
-		}
-		if n == 0 {
-			return lives
 		}
 	}
+}
+
+// storedEvent is what the checker reads of an event.
+type storedEvent struct {
+	Type  string
+	Facts struct {
+		Attempt int
+		After   string
+	}
+}
+
+// after is a life as it is after one more event.
+func (l life) after(e storedEvent) life {
+	if l.attempts == nil {
+		l.attempts = map[int]string{}
+	}
+	switch e.Type {
+	case message.TypeSendAttempted:
+		l.attempts[e.Facts.Attempt] = e.Facts.After
+	case message.TypeSendAccepted:
+		l.accepted = true
+	}
+	return l
 }
