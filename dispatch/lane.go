@@ -133,7 +133,11 @@ func (l *lane) take(v Delivery) {
 	case domain.KindOf(v.Err) == domain.Unavailable: // not now: it comes again after the ack wait
 		return
 	default:
-		l.working.Go(func() { l.reject(v, v.Err) })
+		l.working.Go(func() {
+			if l.bury(v, v.Err) {
+				l.reject(v)
+			}
+		})
 		return
 	}
 	switch v.Event.Type {
@@ -202,8 +206,7 @@ func (l *lane) postpone(j *job) {
 	for l.stop.Err() == nil {
 		err := l.schedule(j)
 		if err == nil {
-			l.finish(j.latest())
-			l.done(j)
+			l.done(j, l.finish)
 			return
 		}
 		l.d.Logger.Warn("dispatch: message not scheduled", "tenant", j.key.Tenant, "message_id", j.key.ID, "error", err.Error())
@@ -243,40 +246,41 @@ func (l *lane) join(j *job) {
 // work works a chain from its first job until it is empty.
 func (l *lane) work(j *job) {
 	for j != nil && l.stop.Err() == nil {
-		if l.act(j) {
-			l.done(j)
+		if end := l.act(j); end != nil {
+			l.done(j, end)
 		}
 		j = l.next(j)
 	}
 }
 
-// act brings one job to its end, and reports whether it is done. One that is
-// not is worked again: by the next owner of the lane, or when it is handed out
-// again.
-func (l *lane) act(j *job) bool {
+// act brings one job to its end, and returns what to tell its lane then, or nil
+// when it is not done. Such a one is worked again: by the next owner of the lane,
+// or when it is handed out again.
+func (l *lane) act(j *job) (end func(Delivery)) {
 	err := j.bad
 	if err == nil {
 		if err = l.d.pursue(l.stop, l.calls, j); err == nil {
-			l.finish(j.latest())
-			return true
+			return l.finish
 		}
 		if l.stop.Err() != nil {
-			return false
+			return nil
 		}
 		l.d.Logger.Error("dispatch: message cannot be worked", "tenant", j.key.Tenant, "message_id", j.key.ID,
 			"position", uint64(j.event.Position), "error_kind", string(domain.KindOf(err)), "error", err.Error())
 		if err = l.d.abandon(l.stop, l.calls, j, err); err == nil {
-			l.finish(j.latest())
-			return true
+			return l.finish
 		}
 	}
 	for l.stop.Err() == nil { // not even that: keep it out of the lane's way
-		if l.reject(j.latest(), err) || !j.owed {
-			return true
+		if l.bury(j.latest(), err) {
+			return l.reject
+		}
+		if !j.owed {
+			return func(Delivery) {} // it is handed out again
 		}
 		_ = l.d.Clock.Sleep(l.stop, logRetry) // nobody hands it out again: it is tried until the tenure ends
 	}
-	return false
+	return nil
 }
 
 // next returns the job after one in its chain.
@@ -292,10 +296,13 @@ func (l *lane) next(done *job) *job {
 	return rest[0]
 }
 
-// done forgets a job, which makes room.
-func (l *lane) done(j *job) {
+// done ends a job, whose newest delivery it tells so, and forgets it, which makes
+// room. Both in one, so that what is handed out again is either that newest one,
+// or no longer taken for the job's.
+func (l *lane) done(j *job, end func(Delivery)) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	end(j.latest())
 	delete(l.held, j.handle)
 	j.line.jobs--
 	if j.owed {
@@ -310,19 +317,27 @@ func (l *lane) finish(v Delivery) {
 	}
 }
 
-// reject dead-letters what cannot be read, so that its tenant sees it and the
-// lane goes on without it. When the log does not take that it returns false;
-// it comes again after the ack wait.
-func (l *lane) reject(v Delivery, cause error) bool {
-	const reason = "unreadable"
+// unreadable is why a delivery is rejected.
+const unreadable = "unreadable"
+
+func (l *lane) reject(v Delivery) {
+	if err := v.Reject(unreadable); err != nil {
+		l.d.Logger.Debug("dispatch: rejection lost", "position", uint64(v.Event.Position), "error", err.Error())
+	}
+}
+
+// bury dead-letters what cannot be read, so that its tenant sees it and the lane
+// goes on without it: it is to be rejected then. When the log does not take that
+// it returns false; it comes again after the ack wait.
+func (l *lane) bury(v Delivery, cause error) bool {
 	l.d.Logger.Error("dispatch: event cannot be read", "tenant", v.Event.Key.Tenant, "message_id", v.Event.Key.ID,
 		"position", uint64(v.Event.Position), "error", cause.Error())
 	ctx, cancel := context.WithTimeout(l.calls, domain.AppendTimeout)
 	defer cancel()
-	if err := l.d.Graveyard.Bury(ctx, v.Event.Key, v.Event.Key.ID+"-"+reason, v.Raw, reason); err != nil {
+	if err := l.d.Graveyard.Bury(ctx, v.Event.Key, v.Event.Key.ID+"-"+unreadable, v.Raw, unreadable); err != nil {
 		return false
 	}
-	e, err := domain.NewEvent(v.Event.Key, l.d.Clock.Now(), actor, &message.SendDeadLettered{Reason: reason})
+	e, err := domain.NewEvent(v.Event.Key, l.d.Clock.Now(), actor, &message.SendDeadLettered{Reason: unreadable})
 	if err != nil {
 		return false
 	}
@@ -330,9 +345,6 @@ func (l *lane) reject(v Delivery, cause error) bool {
 	if _, err := l.d.Log.Append(ctx, e, domain.After(v.Event.Position)); err != nil && !errors.Is(err, domain.ErrConflict) {
 		return false
 	}
-	l.d.Meter.Add(domain.DeadLettered, 1, reason)
-	if err := v.Reject(reason); err != nil {
-		l.d.Logger.Debug("dispatch: rejection lost", "position", uint64(v.Event.Position), "error", err.Error())
-	}
+	l.d.Meter.Add(domain.DeadLettered, 1, unreadable)
 	return true
 }

@@ -283,6 +283,20 @@ func (s *scripted) made() []cloudapi.Call {
 	return append([]cloudapi.Call(nil), s.calls...)
 }
 
+// calledOnce says that no attempt was called more than once.
+func (w *world) calledOnce() {
+	w.t.Helper()
+	calls := map[string]int{}
+	for _, c := range w.provider.made() {
+		calls[fmt.Sprint(c.Message, " as attempt ", c.Attempt)]++
+	}
+	for call, times := range calls {
+		if times > 1 {
+			w.t.Errorf("%s was called %d times", call, times)
+		}
+	}
+}
+
 func accepted(c cloudapi.Call) cloudapi.Outcome {
 	return cloudapi.Outcome{Kind: cloudapi.Accepted, Wamid: fmt.Sprintf("wamid.%s.%d", c.Message, c.Attempt), WaID: "14155550100"}
 }
