@@ -118,6 +118,7 @@ func (j *Journal) read(ctx context.Context, after uint64, take func(jetstream.Ms
 	if err != nil {
 		return unreadable(fmt.Errorf("open stream %s: %w", streamTenants, err))
 	}
+	defer j.b.forget(streamTenants, cons)
 	msgs, err := cons.Messages(jetstream.PullMaxMessages(readAhead))
 	if err != nil {
 		return unreadable(fmt.Errorf("read stream %s: %w", streamTenants, err))

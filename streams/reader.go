@@ -59,6 +59,7 @@ const readerResets = 1
 type Cursor struct {
 	b     *Broker
 	place place
+	from  jetstream.Consumer        // of the place
 	msgs  jetstream.MessagesContext // of the place; nil when what follows last has to be found
 	last  uint64                    // position
 	whole bool                      // unfiltered: every position must follow the one before
@@ -119,9 +120,10 @@ func (c *Cursor) enter(ctx context.Context, p place, subject string) error {
 	}
 	msgs, err := consumer.Messages(jetstream.PullMaxMessages(cmp.Or(c.ahead, readAhead)))
 	if err != nil {
+		c.b.forget(p.stream, consumer)
 		return unreadable(fmt.Errorf("read %s after %d: %w", p.stream, p.after, err))
 	}
-	c.place, c.msgs, c.last = p, msgs, p.after
+	c.place, c.from, c.msgs, c.last = p, consumer, msgs, p.after
 	return nil
 }
 
@@ -129,7 +131,20 @@ func (c *Cursor) leave() {
 	if c.msgs != nil {
 		c.msgs.Stop()
 		c.msgs = nil
+		c.b.forget(c.place.stream, c.from)
 	}
+}
+
+// forget has the server delete the consumer of a reader that is done. By itself it
+// would keep it for 5 minutes, and it has room for 1,000 on a stream
+// (default_max_consumers): who opens a few cursors a second would soon get
+// none. Nobody waits for it, and one whose deleting fails ends by itself.
+func (b *Broker) forget(stream string, c jetstream.Consumer) {
+	go func() {
+		ctx, cancel := context.WithTimeout(context.Background(), tryTimeout)
+		defer cancel()
+		_ = b.reader.DeleteConsumer(ctx, stream, c.CachedInfo().Name)
+	}()
 }
 
 // locate finds where the event after a position is, or will be.

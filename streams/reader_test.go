@@ -57,6 +57,26 @@ func TestReaderBatches(t *testing.T) {
 	}
 }
 
+// What a reader had on the server is gone soon after it is closed: there is room
+// for 1,000 consumers on a stream, and a busy house opens a few cursors a second.
+func TestReaderLeavesNoConsumer(t *testing.T) {
+	t.Parallel()
+	b := oneNode(t, streams.Interval)
+	sendMany(t, b, number, 3)
+	consumers := func() int {
+		info, err := stream(t, b, "EVENTS").Info(within(t, soon))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return info.State.Consumers
+	}
+	before := consumers()
+	for range 20 {
+		read(t, b, 0, 3)
+	}
+	waitFor(t, "the consumers of the readers to go", func() bool { return consumers() <= before })
+}
+
 // A cursor at the end of the log blocks until an event is appended.
 func TestReaderWaitsForTheNextEvent(t *testing.T) {
 	t.Parallel()
