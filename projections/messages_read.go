@@ -55,7 +55,25 @@ func (l *Library) Find(ctx context.Context, t domain.TenantID, id domain.Message
 		return message.PastRequest{}, false, err
 	}
 	return message.PastRequest{Number: m.Number, Fingerprint: m.Fingerprint, Position: m.Position,
-		Warnings: m.Warnings, Done: m.Attempts > 0 || m.Status != message.Queued}, true, nil
+		Warnings: m.Warnings, Fate: m.fate()}, true, nil
+}
+
+// fate is what the fold of the message's own events would tell.
+func (m *messageDoc) fate() message.Fate {
+	f := message.Fate{Accepted: m.Accepted, Dead: m.Dead, Ended: m.Ended, Certain: !m.Accepted}
+	timeline := m.entries()
+	for _, e := range timeline {
+		if e.Type != message.TypeStatusReceived {
+			f.Last = e.Position
+		}
+	}
+	tried, _ := message.History(timeline)
+	for _, t := range tried {
+		if t.Outcome != message.OutcomeRefused {
+			f.Certain = false
+		}
+	}
+	return f
 }
 
 var _ message.Past = (*Library)(nil)

@@ -194,3 +194,41 @@ func TestHoleInTheArchive(t *testing.T) {
 		t.Errorf("%d messages are shown", len(got))
 	}
 }
+
+// Taking a request back answers the same when its events have left the hot log:
+// that it was taken back, that nobody knows, that it is too late.
+func TestCancelAfterTheHotLog(t *testing.T) {
+	t.Parallel()
+	pretend, env := meta(t, alone(t).with("LOG_HOT", "1m"), 0)
+	r := start(t, env, quick)
+	tenant, _ := r.register("A", "106540352242922", "EAAtoken")
+	send := func(more string) string {
+		return r.want(202, "POST", "/tenants/"+tenant+"/send", `{"to":"+14155550100","text":"x"`+more+`}`).json(t)["id"].(string)
+	}
+	cancel := func(id string) answer { return r.do("POST", "/tenants/"+tenant+"/messages/"+id+"/cancel", "") }
+	ids := []string{send(`,"send_at":"` + time.Now().Add(time.Hour).UTC().Format(time.RFC3339) + `"`), send(""), "msg_nobody"}
+	r.awaitStatus(tenant, ids[1], message.Read)
+	pretend.Script(refuseAll)
+	ids = append(ids, send(""))
+	r.awaitStatus(tenant, ids[3], message.Failed)
+	pretend.Script(func(cloudapitest.Call) cloudapitest.Fault {
+		return cloudapitest.Fault{Answer: cloudapitest.LoseRequest}
+	})
+	ids = append(ids, send(`,"unknown_wait":2`))
+	r.awaitStatus(tenant, ids[4], message.Unknown)
+	var first []answer
+	for i, status := range []int{200, 409, 404, 409, 202} {
+		first = append(first, cancel(ids[i]))
+		if first[i].status != status {
+			t.Errorf("%d %s, want %d", first[i].status, first[i].body, status)
+		}
+	}
+	r.settle()
+	r.shorten()
+	for i, id := range ids {
+		if again := cancel(id); again.status != first[i].status || again.json(t)["result"] != first[i].json(t)["result"] ||
+			again.json(t)["position"] != first[i].json(t)["position"] || again.json(t)["detail"] != first[i].json(t)["detail"] {
+			t.Errorf("%d %s, first %d %s", again.status, again.body, first[i].status, first[i].body)
+		}
+	}
+}

@@ -26,7 +26,8 @@ type Cancellation struct {
 
 // Cancel records that no further attempt may be made. It competes with the
 // fence: whichever of the two is recorded first has won, and the other sees
-// it. Cancelling again answers the same.
+// it. Cancelling again answers the same, also when the message has left the
+// log since.
 //
 // It returns [domain.Taken] when it is too late: the provider accepted the
 // message, or it has ended in another way; and [domain.Unknown] when the
@@ -51,26 +52,26 @@ func (c *Canceller) cancel(ctx context.Context, t domain.TenantID, id domain.Mes
 	if err != nil {
 		return Cancellation{}, err
 	}
-	expect := domain.After(s.Last)
-	if s.Last > 0 {
+	fate, expect := s.Fate(), domain.After(s.Last)
+	if s.Last == 0 {
+		expect = domain.First() // of what is at hand: a request for much later leaves the log before it is due
+	}
+	if s.Last > 0 && !s.Headless {
 		key.Number = events[0].Key.Number
 	} else {
-		// A request for much later leaves the log before it is due; what is
-		// asked for then is nothing that follows it.
-		if key.Number, err = c.archived(ctx, t, id); err != nil {
-			return Cancellation{}, err
-		}
-		expect = domain.First()
+		key.Number, fate, err = c.archived(ctx, t, id, s.Last)
 	}
 	switch {
-	case s.Accepted:
+	case err != nil:
+		return Cancellation{}, err
+	case fate.Accepted:
 		return Cancellation{}, errTooLate()
-	case s.Dead:
+	case fate.Dead:
 		return Cancellation{}, domain.Errorf(domain.Taken, nil, "it is too late: the message was given up, and is not tried again by itself")
-	case s.Ended == Expired:
+	case fate.Ended == Expired:
 		return Cancellation{}, domain.Errorf(domain.Taken, nil, "it is too late: the time of the message is over, and it is not tried again")
-	case s.Ended == Cancelled:
-		return Cancellation{Certain: s.Certain(), Position: s.Last}, nil
+	case fate.Ended == Cancelled:
+		return Cancellation{Certain: fate.Certain, Position: fate.Last}, nil
 	}
 	var f domain.Fact = &SendCancelled{}
 	proof := c.proof(ctx, key, &s)
@@ -86,7 +87,7 @@ func (c *Canceller) cancel(ctx context.Context, t domain.TenantID, id domain.Mes
 	if err == nil && proof != nil {
 		err = errTooLate()
 	}
-	return Cancellation{Certain: s.Certain(), Position: at}, err
+	return Cancellation{Certain: fate.Certain, Position: at}, err
 }
 
 func errTooLate() error {
@@ -107,19 +108,25 @@ func (c *Canceller) proof(ctx context.Context, k domain.Key, s *State) *SendAcce
 	return status.Proof()
 }
 
-// archived returns the number of a message that the log no longer has at hand.
-func (c *Canceller) archived(ctx context.Context, t domain.TenantID, id domain.MessageID) (domain.NumberID, error) {
-	if c.Past != nil {
-		past, found, err := c.Past.Find(ctx, t, id)
-		if err != nil {
-			return "", err
-		}
-		switch {
-		case found && past.Done:
-			return "", domain.Errorf(domain.Taken, nil, "it is too late: the message is long done")
-		case found:
-			return past.Number, nil
-		}
+// archived returns the number of a message of which the log has its beginning
+// no longer at hand, and what became of it. last is the newest event that is at
+// hand, or 0.
+func (c *Canceller) archived(ctx context.Context, t domain.TenantID, id domain.MessageID, last domain.Position) (domain.NumberID, Fate, error) {
+	if c.Past == nil {
+		return "", Fate{}, errNothingToSend()
 	}
-	return "", domain.Errorf(domain.Unknown, nil, "there is no such message to send")
+	past, found, err := c.Past.Find(ctx, t, id)
+	switch {
+	case err != nil:
+		return "", Fate{}, err
+	case !found && last == 0:
+		return "", Fate{}, errNothingToSend()
+	case !found, past.Fate.Last < last:
+		return "", Fate{}, domain.Errorf(domain.Unavailable, nil, "what became of the message is still being read; try again")
+	}
+	return past.Number, past.Fate, nil
+}
+
+func errNothingToSend() error {
+	return domain.Errorf(domain.Unknown, nil, "there is no such message to send")
 }

@@ -3,6 +3,7 @@ package message_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"strings"
 	"testing"
 
@@ -129,8 +130,8 @@ func TestCancelWhatLeftTheLog(t *testing.T) {
 		past *memory
 		kind domain.ErrKind
 	}{
-		"waiting":   {past: &memory{known: map[domain.MessageID]message.PastRequest{"msg_a": {Number: key.Number, Position: 1}}}},
-		"done":      {past: &memory{known: map[domain.MessageID]message.PastRequest{"msg_a": {Number: key.Number, Position: 1, Done: true}}}, kind: domain.Taken},
+		"waiting":   {past: &memory{known: map[domain.MessageID]message.PastRequest{"msg_a": {Number: key.Number, Position: 1, Fate: message.Fate{Last: 1, Certain: true}}}}},
+		"done":      {past: &memory{known: map[domain.MessageID]message.PastRequest{"msg_a": {Number: key.Number, Position: 1, Fate: message.Fate{Last: 3, Accepted: true}}}}, kind: domain.Taken},
 		"forgotten": {past: &memory{}, kind: domain.Unknown},
 		"not now":   {past: &memory{err: domain.Errorf(domain.Unavailable, errors.New("away"), "later")}, kind: domain.Unavailable},
 	} {
@@ -169,5 +170,52 @@ func TestCancelWhatAStatusProves(t *testing.T) {
 	c = message.Canceller{Clock: domain.SystemClock{}, Log: log, Proofs: proof{err: errors.New("away")}}
 	if got, err := c.Cancel(t.Context(), "ten_a", "msg_a", "key_1"); err != nil || got.Certain {
 		t.Errorf("%+v, %v", got, err)
+	}
+}
+
+// What cancelling answers, it answers again when the message's beginning, or
+// all of it, has left the log since; nothing more is recorded.
+func TestCancelAnswersTheSameLater(t *testing.T) {
+	t.Parallel()
+	cancelled := func() domain.Fact { return &message.SendCancelled{} }
+	for name, given := range map[string][]domain.Fact{
+		"not sent":              life(requested(), cancelled()),
+		"refused, not sent":     life(requested(), tried(1), busy(1), cancelled()),
+		"nobody knows":          life(requested(), tried(1), cancelled()),
+		"nobody knew":           life(requested(), tried(1), cancelled(), busy(1)),
+		"in doubt":              life(requested(), tried(1), unknown(1), cancelled()),
+		"accepted":              life(requested(), tried(1), accepted(1)),
+		"accepted all the same": life(requested(), tried(1), cancelled(), accepted(1)),
+		"given up":              life(requested(), tried(1), declined(1), dead("refused")),
+		"its time is over":      life(requested(), &message.SendExpired{}),
+	} {
+		log := logtest.NewMemory()
+		record(t, log, given...)
+		whole, err := message.Fold(log.All())
+		if err != nil {
+			t.Fatal(err)
+		}
+		past := &memory{known: map[domain.MessageID]message.PastRequest{"msg_a": {Number: key.Number, Position: 1, Fate: whole.Fate()}}}
+		cancel := func(log domain.Log) (message.Cancellation, string) {
+			c := message.Canceller{Clock: domain.SystemClock{}, Log: log, Past: past, Proofs: proof{}}
+			got, err := c.Cancel(t.Context(), "ten_a", "msg_a", "key_1")
+			return got, fmt.Sprint(err)
+		}
+		first, refusal := cancel(log)
+		for upTo := range domain.Position(len(given) + 1) {
+			if again, why := cancel(forgetful{log, upTo}); again != first || why != refusal {
+				t.Errorf("%s, %d events gone: %+v, %s; first %+v, %s", name, upTo, again, why, first, refusal)
+			}
+		}
+		if n := len(log.All()); n != len(given) {
+			t.Errorf("%s: recorded %d facts", name, n-len(given))
+		}
+	}
+	log := logtest.NewMemory()
+	record(t, log, requested(), tried(1), cancelled())
+	behind := &memory{known: map[domain.MessageID]message.PastRequest{"msg_a": {Number: key.Number, Position: 1, Fate: message.Fate{Last: 2}}}}
+	c := message.Canceller{Clock: domain.SystemClock{}, Log: forgetful{log, 1}, Past: behind, Proofs: proof{}}
+	if _, err := c.Cancel(t.Context(), "ten_a", "msg_a", "key_1"); domain.KindOf(err) != domain.Unavailable {
+		t.Errorf("while the read model is behind: %v", err)
 	}
 }

@@ -20,8 +20,22 @@ type PastRequest struct {
 	Number      domain.NumberID
 	Fingerprint string          // empty when the request itself is forgotten, and only what followed is known
 	Position    domain.Position // of the request
-	Done        bool            // it was attempted, or has ended
 	Warnings    []Warning       // told when it was accepted
+	Fate        Fate
+}
+
+// Fate is what a message's own events tell of how it ended.
+type Fate struct {
+	Last     domain.Position // of the newest of them; 0 when there are none
+	Accepted bool
+	Dead     bool
+	Ended    string // [Cancelled] or [Expired], or empty
+	Certain  bool   // nothing was sent: every attempt was refused
+}
+
+// Fate is what the folded events tell.
+func (s *State) Fate() Fate {
+	return Fate{Last: s.Last, Accepted: s.Accepted, Dead: s.Dead, Ended: s.Ended, Certain: s.Certain()}
 }
 
 // remember asks the past about a keyed request. A past that cannot answer is
