@@ -184,7 +184,7 @@ func TestUnreadableWorkOfABacklog(t *testing.T) {
 	b := oneNode(t, streams.Interval)
 	l := streams.Backlog{Tenant: tenantA, Number: number, From: 1}
 	for _, raw := range []string{
-		`{"v":7,"type":"SendRequested","number":"` + string(number) + `"}`,
+		`{"v":0,"type":"SendRequested","number":"` + string(number) + `"}`,
 		`{"v":1,"type":"SendRequested"`, // whose, nobody can tell
 	} {
 		subject := fmt.Sprintf("evt.%02d.msg.ten_a.msg_%d", domain.Lane(number), len(raw))

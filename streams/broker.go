@@ -37,6 +37,7 @@ type Broker struct {
 	codec    codec
 	marks    marks
 	recent   recent
+	newer    newer
 	away     breaks // of the reader's connection
 	workers  *Presence
 	log      *slog.Logger

@@ -71,6 +71,19 @@ func keyText(k domain.Kind, id string) string { return string(k) + "." + id }
 // errUndecodable marks stored bytes that this version cannot read.
 var errUndecodable = errors.New("stored event cannot be read")
 
+// errNewer marks those that a newer build reads: nothing is wrong with them.
+var errNewer = fmt.Errorf("%w by this build", errUndecodable)
+
+// later says of an event of a newer build that it cannot be read yet, to those
+// who may leave it to a process that reads it. Whoever reads the log in order
+// may not: it stops there and says why.
+func later(err error) error {
+	if errors.Is(err, errNewer) {
+		return domain.Errorf(domain.Unavailable, err, "this was recorded by a newer version of the server, and is worked by a process that runs it; try again")
+	}
+	return err
+}
+
 // decode opens a stored event. What the subject says and what the envelope
 // says must agree.
 func (c codec) decode(subject string, seq uint64, data []byte) (domain.Event, error) {

@@ -2,6 +2,7 @@ package streams
 
 import (
 	"context"
+	"encoding/json"
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
@@ -72,3 +73,11 @@ func Following(newest string, at time.Time) string { return month{name: newest}.
 
 // Before reports whether one archive stream is older than another.
 func Before(a, b string) bool { return month{name: a}.compare(month{name: b}) < 0 }
+
+// Upgrade makes a broker one of a build that has, and writes, version 2 of a
+// type. Call it before the broker is used.
+func (b *Broker) Upgrade(eventType string) {
+	b.codec.history = upcasts{{eventType, 1}: func(facts, personal json.RawMessage) (json.RawMessage, json.RawMessage, error) {
+		return facts, personal, nil
+	}}
+}

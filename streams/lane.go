@@ -4,10 +4,13 @@ import (
 	"cmp"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"log/slog"
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
@@ -24,8 +27,9 @@ const lanePull = 500
 type Delivery struct {
 	Event domain.Event
 	// Err says that the stored bytes cannot be read; Event then holds the key
-	// and position only. Of kind [domain.Unavailable] it says that the key to
-	// read them may still come: then the event does.
+	// and position only. Of kind [domain.Unavailable] it says that they cannot be
+	// read yet, because the key for it, or the build, is still to come: left alone,
+	// the event comes again, and to the next owner of the lane at once.
 	Err error
 	// Raw is the stored form, sealed as it is.
 	Raw []byte
@@ -281,7 +285,22 @@ func (b *Broker) delivery(r record) (d Delivery) {
 		}
 	}()
 	d.Event, d.Err = b.decode(r.subject, r.position, r.data)
+	if errors.Is(d.Err, errNewer) {
+		b.newer.tell(b.log, r.position, d.Err)
+	}
+	d.Err = later(d.Err)
 	return d
+}
+
+// newer counts the deliveries that were left to a newer build.
+type newer struct{ count atomic.Uint64 }
+
+// tell says that there are such events: of the first, and of every second,
+// fourth, eighth after it.
+func (n *newer) tell(log *slog.Logger, position uint64, err error) {
+	if count := n.count.Add(1); count&(count-1) == 0 {
+		log.Warn("streams: left to a newer build", "position", position, "count", count, "error", err.Error())
+	}
 }
 
 // label is what can be said of an event that cannot be read: key and position.

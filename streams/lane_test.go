@@ -202,19 +202,86 @@ func TestHeldWorkIsNotHandedOutAgain(t *testing.T) {
 func TestUnreadableWorkIsHandedOut(t *testing.T) {
 	t.Parallel()
 	b := oneNode(t, streams.Interval)
-	if _, err := b.JetStream().Publish(t.Context(), "evt.02.msg.ten_a.msg_x", []byte(`{"v":7}`)); err != nil {
+	if _, err := b.JetStream().Publish(t.Context(), "evt.02.msg.ten_a.msg_x", []byte(`{"v":0}`)); err != nil {
 		t.Fatal(err)
 	}
 	w := work(t, b, 2)
 	d := w.next(t)
 	want := domain.Key{Kind: domain.KindMessage, Tenant: tenantA, ID: "msg_x"}
-	if d.Err == nil || d.Event.Key != want || d.Event.Position != 1 || string(d.Raw) != `{"v":7}` {
+	if d.Err == nil || domain.KindOf(d.Err) == domain.Unavailable || d.Event.Key != want || d.Event.Position != 1 || string(d.Raw) != `{"v":0}` {
 		t.Errorf("delivery %+v", d)
 	}
 	if err := d.Reject("unreadable"); err != nil {
 		t.Fatal(err)
 	}
 	finish(t, w.expect(t, send(t, b, number, "next"))...)
+}
+
+// While an upgrade rolls, a lane leaves what a newer build wrote alone: its
+// worker is told to wait and goes on with the rest, and a process of that build
+// finds it when it takes the lane. Nobody says that such a message cannot be
+// read, and readers stop at it.
+func TestWorkOfANewerBuildIsLeftToIt(t *testing.T) {
+	t.Parallel()
+	e := embed(t, t.TempDir(), streams.Interval)
+	t.Cleanup(e.Shutdown)
+	sealer := newVault(t)
+	older := open(t, streams.Config{Embedded: e, Sealer: sealer})
+	newer := open(t, streams.Config{Embedded: e, Sealer: sealer})
+	newer.Upgrade(message.TypeSendRequested)
+	lane := domain.Lane(number)
+
+	before := send(t, older, number, "before")
+	theirs := newEvent(t, outgoing(number), "of the newer build")
+	theirs.Version = 2
+	var err error
+	if theirs.Position, err = newer.Events().Append(t.Context(), theirs, domain.First()); err != nil {
+		t.Fatal(err)
+	}
+	after := send(t, older, number, "after")
+
+	w := work(t, older, lane)
+	finish(t, w.expect(t, before)...)
+	if d := w.next(t); domain.KindOf(d.Err) != domain.Unavailable || d.Event.Position != theirs.Position || d.Event.Key != theirs.Key {
+		t.Errorf("the older build is handed %+v", d)
+	}
+	finish(t, w.expect(t, after)...)
+	waitFor(t, "all but one to be done", func() bool { return laneState(t, older, lane).Working == 1 })
+	backlog := streams.Backlog{Tenant: tenantA, Number: number, From: 1}
+	got, next, end, err := older.ReadBacklog(t.Context(), backlog, 10)
+	if err != nil || len(got) != 1 || end || next != theirs.Position {
+		t.Errorf("its backlog has %d, and goes on at %d (%v, %v)", len(got), next, end, err)
+	}
+	backlog.From = next
+	if _, _, _, err := older.ReadBacklog(t.Context(), backlog, 10); domain.KindOf(err) != domain.Unavailable {
+		t.Errorf("and then: %v", err)
+	}
+	if _, err := older.Events().Load(t.Context(), theirs.Key); domain.KindOf(err) != domain.Unavailable {
+		t.Errorf("its log: %v", err)
+	}
+	if got := read(t, older, 0, 1); got[0].ID != before.ID {
+		t.Errorf("its reader begins with %s", got[0].ID)
+	}
+	c, err := older.Reader().Open(t.Context(), before.Position)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = c.Close() })
+	if _, err := c.Next(t.Context(), 10); domain.KindOf(err) != domain.Bug {
+		t.Errorf("its reader: %v", err)
+	}
+	_ = w.stop()
+
+	w = work(t, newer, lane)
+	news := send(t, older, number, "news")
+	finish(t, w.expect(t, theirs)...)
+	d := w.next(t)
+	for d.Event.Position < news.Position { // what was finished behind it comes once more
+		finish(t, d)
+		d = w.next(t)
+	}
+	finish(t, d)
+	idle(t, newer, lane)
 }
 
 // An event that is never finished is handed out for ever, with its count, so that

@@ -88,6 +88,9 @@ func (l *Log) Load(ctx context.Context, k domain.Key) ([]domain.Event, error) {
 	var events []domain.Event
 	err = l.walk(ctx, anyLane(k, subject), func(m *jetstream.RawStreamMsg) error {
 		e, err := l.b.decode(m.Subject, m.Sequence, m.Data)
+		if errors.Is(err, errNewer) {
+			return later(err)
+		}
 		if err != nil {
 			return domain.Errorf(domain.Bug, err, "an event of this message cannot be read")
 		}

@@ -41,7 +41,7 @@ func (u upcasts) lift(env *envelope, personal []byte) ([]byte, error) {
 	newest := u.newest(env.Type)
 	switch {
 	case env.Version > newest:
-		return nil, fmt.Errorf("%w: %s has version %d, this build reads up to %d: a newer build wrote it; upgrade this one", errUndecodable, env.Type, env.Version, newest)
+		return nil, fmt.Errorf("%w: %s has version %d, this build reads up to %d: a newer build wrote it; upgrade this one", errNewer, env.Type, env.Version, newest)
 	case env.Version < 1:
 		return nil, fmt.Errorf("%w: %s has version %d; the first is 1", errUndecodable, env.Type, env.Version)
 	}
