@@ -57,8 +57,9 @@ func lineOf(e domain.Event) lineKey {
 type line struct {
 	lineKey
 	tenant domain.TenantID
-	jobs   int // in memory, done ones not counted
-	owed   int // of these, those read from the backlog
+	jobs   int               // in memory, done ones not counted
+	owed   int               // of these, those read from the backlog
+	order  []domain.Position // of these, ascending; those whose own copy of the schedule is due left out
 
 	stored Backlog         // as it is recorded; without a version there is none
 	cursor domain.Position // where reading goes on
@@ -214,7 +215,7 @@ func (l *lane) ask(n *line, question func() error) (ok bool) {
 // line, so that the next owner of the lane has all of them in one order.
 func (l *lane) record(n *line, look int) {
 	l.mu.Lock()
-	b := Backlog{Tenant: n.tenant, Number: n.number, Bulk: n.bulk, From: l.oldest()[n]}
+	b := Backlog{Tenant: n.tenant, Number: n.number, Bulk: n.bulk, From: n.oldest()}
 	for at := range n.overflow {
 		if b.From == 0 || at < b.From {
 			b.From = at
@@ -304,9 +305,8 @@ func (l *lane) conclude(n *line, look int, ok bool, then func()) {
 func (l *lane) advanceAll() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	oldest := l.oldest()
 	for _, n := range l.lines {
-		if n.open() && !n.writing && n.done(oldest) > n.stored.From {
+		if n.open() && !n.writing && n.done() > n.stored.From {
 			n.writing = true
 			l.spawn(func(look int) { l.advance(n, look) })
 		}
@@ -315,10 +315,10 @@ func (l *lane) advanceAll() {
 
 // done is the position before which nothing of the backlog is left. It does not
 // go back for what came too early to be read.
-func (n *line) done(oldest map[*line]domain.Position) domain.Position {
+func (n *line) done() domain.Position {
 	at := n.cursor
-	if oldest[n] != 0 {
-		at = min(at, oldest[n])
+	if oldest := n.oldest(); oldest != 0 {
+		at = min(at, oldest)
 	}
 	return max(at, n.stored.From)
 }
@@ -336,7 +336,7 @@ func (l *lane) advance(n *line, look int) {
 		return
 	}
 	b := n.stored
-	b.From = n.done(l.oldest())
+	b.From = n.done()
 	covered := slices.Collect(maps.Keys(n.overflow))
 	l.mu.Unlock()
 	ok := l.ask(n, func() (err error) {
@@ -355,15 +355,34 @@ func (l *lane) advance(n *line, look int) {
 	})
 }
 
-// oldest returns the position of each line's oldest job.
-func (l *lane) oldest() map[*line]domain.Position {
-	out := map[*line]domain.Position{}
-	for at, j := range l.held {
-		if !at.due && (out[j.line] == 0 || at.at < out[j.line]) {
-			out[j.line] = at.at
-		}
+// add counts a job of the line, and remove forgets it.
+func (n *line) add(j *job) {
+	n.jobs++
+	if j.owed {
+		n.owed++
 	}
-	return out
+	if !j.handle.due {
+		i, _ := slices.BinarySearch(n.order, j.handle.at)
+		n.order = slices.Insert(n.order, i, j.handle.at)
+	}
+}
+
+func (n *line) remove(j *job) {
+	n.jobs--
+	if j.owed {
+		n.owed--
+	}
+	if i, found := slices.BinarySearch(n.order, j.handle.at); found && !j.handle.due {
+		n.order = slices.Delete(n.order, i, i+1)
+	}
+}
+
+// oldest returns the position of the oldest job, or 0.
+func (n *line) oldest() domain.Position {
+	if len(n.order) == 0 {
+		return 0
+	}
+	return n.order[0]
 }
 
 // look finds the backlogs of the lane, which are this owner's from then on.

@@ -163,10 +163,7 @@ func (l *lane) admit(n *line, v Delivery, owed bool) {
 	j := &job{event: v.Event, key: v.Event.Key, line: n, owed: owed, bad: v.Err, handle: handleOf(v), delivery: v}
 	j.chain, j.sendAt = readUp(v.Event)
 	l.held[j.handle] = j
-	n.jobs++
-	if owed {
-		n.owed++
-	}
+	n.add(j)
 	ahead := j.sendAt.Sub(l.d.Clock.Now())
 	if ahead <= 0 {
 		l.join(j)
@@ -304,10 +301,7 @@ func (l *lane) done(j *job, end func(Delivery)) {
 	defer l.mu.Unlock()
 	end(j.latest())
 	delete(l.held, j.handle)
-	j.line.jobs--
-	if j.owed {
-		j.line.owed--
-	}
+	j.line.remove(j)
 	l.tend(j.line)
 }
 
