@@ -66,123 +66,137 @@ func (r *record) number(n domain.NumberID) *number {
 
 // fold applies one event. The caller holds the lock.
 func (d *Directory) fold(e domain.Event) error {
-	id := e.Key.Tenant
-	if e.Type == TypeRegistered {
-		var f Registered
-		if err := e.Decode(&f); err != nil {
-			return err
-		}
-		return d.register(e, f)
+	apply, known := folds[e.Type]
+	if !known {
+		return fmt.Errorf("fold tenants: unknown event %q at %d", e.Type, e.Position)
 	}
-	r := d.tenants[id]
-	if r == nil {
+	r := d.tenants[e.Key.Tenant]
+	if r == nil && e.Type != TypeRegistered {
 		return fmt.Errorf("fold tenants: %s at %d is of a tenant nobody registered", e.Type, e.Position)
 	}
-	switch e.Type {
-	case TypeNumberAdded:
-		var f NumberAdded
-		if err := e.Decode(&f); err != nil {
+	return apply(d, e, r)
+}
+
+// folds says what each event of the journal changes.
+var folds = map[string]func(*Directory, domain.Event, *record) error{
+	TypeRegistered:       decoded((*Directory).register),
+	TypeNumberAdded:      decoded((*Directory).numberAdded),
+	TypeTokenSealed:      decoded((*Directory).tokenSealed),
+	TypeKeyIssued:        decoded((*Directory).addKey),
+	TypeKeyRevoked:       decoded((*Directory).keyRevoked),
+	TypeQuotaSet:         decoded((*Directory).quotaSet),
+	TypePaused:           decoded((*Directory).paused),
+	TypeResumed:          decoded((*Directory).resumed),
+	TypeNumberBlocked:    decoded((*Directory).numberBlocked),
+	TypeNumberUnblocked:  decoded((*Directory).numberUnblocked),
+	TypeSendingSet:       decoded((*Directory).sendingSet),
+	TypeNumberPaced:      decoded((*Directory).numberPaced),
+	TypeDataKeyRewrapped: decoded((*Directory).dataKeyRewrapped),
+}
+
+// decoded hands a fold the facts of its event.
+func decoded[F any, P interface {
+	*F
+	domain.Fact
+}](fold func(*Directory, domain.Event, *record, F) error) func(*Directory, domain.Event, *record) error {
+	return func(d *Directory, e domain.Event, r *record) error {
+		var f F
+		if err := e.Decode(P(&f)); err != nil {
 			return err
 		}
-		d.addNumber(id, r, number{id: f.Number, waba: f.WABA, token: f.Token, simulated: f.Simulated})
-		d.narrow()
-	case TypeTokenSealed:
-		var f TokenSealed
-		n, err := decodeNumber(e, r, &f, &f.Number)
-		if err != nil {
-			return err
+		return fold(d, e, r, f)
+	}
+}
+
+func (d *Directory) numberAdded(e domain.Event, r *record, f NumberAdded) error {
+	d.addNumber(e.Key.Tenant, r, number{id: f.Number, waba: f.WABA, token: f.Token, simulated: f.Simulated})
+	d.narrow()
+	return nil
+}
+
+func (d *Directory) tokenSealed(e domain.Event, r *record, f TokenSealed) error {
+	n, err := r.named(e, f.Number)
+	if err != nil {
+		return err
+	}
+	n.token, n.simulated = f.Token, f.Simulated
+	d.mend(n, e.At, func(b Block) bool { return b.Cause.mended() })
+	d.wakeGates()
+	d.narrow()
+	return nil
+}
+
+func (d *Directory) keyRevoked(e domain.Event, r *record, f KeyRevoked) error {
+	if d.keys[f.KeyID].tenant != e.Key.Tenant {
+		return fmt.Errorf("fold tenants: %s at %d names a key the tenant does not have", e.Type, e.Position)
+	}
+	delete(d.keys, f.KeyID)
+	r.keys = slices.DeleteFunc(r.keys, func(k string) bool { return k == f.KeyID })
+	d.narrow()
+	return nil
+}
+
+func (d *Directory) quotaSet(_ domain.Event, r *record, f QuotaSet) error {
+	r.quota = Quota(f)
+	return nil
+}
+
+func (d *Directory) sendingSet(_ domain.Event, r *record, f SendingSet) error {
+	r.sending = Sending(f)
+	return nil
+}
+
+func (d *Directory) paused(e domain.Event, r *record, f Paused) error {
+	return d.setPause(e, r, f.Number, pause{on: true, reason: f.Reason})
+}
+
+func (d *Directory) resumed(e domain.Event, r *record, f Resumed) error {
+	for i := range r.numbers {
+		if n := &r.numbers[i]; n.id == f.Number || f.Number == "" {
+			d.mend(n, e.At, func(Block) bool { return true })
 		}
-		n.token, n.simulated = f.Token, f.Simulated
-		d.mend(n, e.At, func(b Block) bool { return b.Cause.mended() })
-		d.wakeGates()
-		d.narrow()
-	case TypeKeyIssued:
-		var f KeyIssued
-		if err := e.Decode(&f); err != nil {
-			return err
+	}
+	return d.setPause(e, r, f.Number, pause{})
+}
+
+func (d *Directory) numberBlocked(e domain.Event, r *record, f NumberBlocked) error {
+	return d.changeBlocks(e, r, f.Numbers, func(n *number) { d.block(n, f.Block) })
+}
+
+func (d *Directory) numberUnblocked(e domain.Event, r *record, f NumberUnblocked) error {
+	return d.changeBlocks(e, r, f.Numbers, func(n *number) {
+		d.mend(n, f.Told, f.ends)
+		if f.Probed {
+			n.trouble.probed = e.At
 		}
-		return d.addKey(e, r, f)
-	case TypeKeyRevoked:
-		var f KeyRevoked
-		if err := e.Decode(&f); err != nil {
-			return err
+	})
+}
+
+func (d *Directory) numberPaced(e domain.Event, r *record, f NumberPaced) error {
+	n, err := r.named(e, f.Number)
+	if err != nil {
+		return err
+	}
+	n.perSecond, n.paceSet = f.PerSecond, !f.Learnt
+	return nil
+}
+
+func (d *Directory) dataKeyRewrapped(_ domain.Event, r *record, f DataKeyRewrapped) error {
+	d.wrap(r, f.DataKey, f.KEK)
+	for i := range r.numbers {
+		if t, ok := f.Tokens[r.numbers[i].id]; ok {
+			r.numbers[i].token = t
 		}
-		if d.keys[f.KeyID].tenant != id {
-			return fmt.Errorf("fold tenants: %s at %d names a key the tenant does not have", e.Type, e.Position)
-		}
-		delete(d.keys, f.KeyID)
-		r.keys = slices.DeleteFunc(r.keys, func(k string) bool { return k == f.KeyID })
-		d.narrow()
-	case TypeQuotaSet:
-		var f QuotaSet
-		if err := e.Decode(&f); err != nil {
-			return err
-		}
-		r.quota = Quota(f)
-	case TypePaused:
-		var f Paused
-		if err := e.Decode(&f); err != nil {
-			return err
-		}
-		return d.setPause(e, r, f.Number, pause{on: true, reason: f.Reason})
-	case TypeResumed:
-		var f Resumed
-		if err := e.Decode(&f); err != nil {
-			return err
-		}
-		for i := range r.numbers {
-			if n := &r.numbers[i]; n.id == f.Number || f.Number == "" {
-				d.mend(n, e.At, func(Block) bool { return true })
-			}
-		}
-		return d.setPause(e, r, f.Number, pause{})
-	case TypeNumberBlocked:
-		var f NumberBlocked
-		return d.changeBlocks(e, r, &f, &f.Numbers, func(n *number) { d.block(n, f.Block) })
-	case TypeNumberUnblocked:
-		var f NumberUnblocked
-		return d.changeBlocks(e, r, &f, &f.Numbers, func(n *number) {
-			d.mend(n, f.Told, f.ends)
-			if f.Probed {
-				n.trouble.probed = e.At
-			}
-		})
-	case TypeSendingSet:
-		var f SendingSet
-		if err := e.Decode(&f); err != nil {
-			return err
-		}
-		r.sending = Sending(f)
-	case TypeNumberPaced:
-		var f NumberPaced
-		n, err := decodeNumber(e, r, &f, &f.Number)
-		if err != nil {
-			return err
-		}
-		n.perSecond, n.paceSet = f.PerSecond, !f.Learnt
-	case TypeDataKeyRewrapped:
-		var f DataKeyRewrapped
-		if err := e.Decode(&f); err != nil {
-			return err
-		}
-		d.wrap(r, f.DataKey, f.KEK)
-		for i := range r.numbers {
-			if t, ok := f.Tokens[r.numbers[i].id]; ok {
-				r.numbers[i].token = t
-			}
-		}
-	default:
-		return fmt.Errorf("fold tenants: unknown event %q at %d", e.Type, e.Position)
 	}
 	return nil
 }
 
-func (d *Directory) register(e domain.Event, f Registered) error {
+func (d *Directory) register(e domain.Event, r *record, f Registered) error {
 	id := e.Key.Tenant
-	if d.tenants[id] != nil {
+	if r != nil {
 		return fmt.Errorf("fold tenants: %s at %d is of a tenant that exists", e.Type, e.Position)
 	}
-	r := &record{name: f.Name, since: e.At}
+	r = &record{name: f.Name, since: e.At}
 	if f.KeyID != "" {
 		if err := d.addKey(e, r, KeyIssued{KeyID: f.KeyID, KeyHash: f.KeyHash, Scopes: AllScopes}); err != nil {
 			return err
@@ -229,12 +243,9 @@ func (d *Directory) wrap(r *record, dataKey []byte, kek string) {
 	}
 }
 
-// decodeNumber decodes a fact about one of a tenant's numbers.
-func decodeNumber(e domain.Event, r *record, f domain.Fact, named *domain.NumberID) (*number, error) {
-	if err := e.Decode(f); err != nil {
-		return nil, err
-	}
-	n := r.number(*named)
+// named returns the number of the tenant that an event is about.
+func (r *record) named(e domain.Event, id domain.NumberID) (*number, error) {
+	n := r.number(id)
 	if n == nil {
 		return nil, fmt.Errorf("fold tenants: %s at %d names a number the tenant does not have", e.Type, e.Position)
 	}
@@ -246,9 +257,9 @@ func decodeNumber(e domain.Event, r *record, f domain.Fact, named *domain.Number
 func (d *Directory) setPause(e domain.Event, r *record, id domain.NumberID, p pause) error {
 	target := &r.pause
 	if id != "" {
-		n := r.number(id)
-		if n == nil {
-			return fmt.Errorf("fold tenants: %s at %d names a number the tenant does not have", e.Type, e.Position)
+		n, err := r.named(e, id)
+		if err != nil {
+			return err
 		}
 		target = &n.pause
 	}
@@ -259,15 +270,12 @@ func (d *Directory) setPause(e domain.Event, r *record, id domain.NumberID, p pa
 
 // changeBlocks applies a change of blocks to each number it names, and wakes
 // who waits at their gates.
-func (d *Directory) changeBlocks(e domain.Event, r *record, f domain.Fact, named *[]domain.NumberID, change func(*number)) error {
-	if err := e.Decode(f); err != nil {
-		return err
-	}
+func (d *Directory) changeBlocks(e domain.Event, r *record, named []domain.NumberID, change func(*number)) error {
 	var numbers []*number
-	for _, id := range *named {
-		n := r.number(id)
-		if n == nil {
-			return fmt.Errorf("fold tenants: %s at %d names a number the tenant does not have", e.Type, e.Position)
+	for _, id := range named {
+		n, err := r.named(e, id)
+		if err != nil {
+			return err
 		}
 		numbers = append(numbers, n)
 	}
