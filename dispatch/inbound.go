@@ -62,7 +62,9 @@ func (i *Inbox) Receive(ctx context.Context, body []byte) error {
 			return err
 		}
 		events = append(events, facts...)
-		reactions = append(reactions, i.reactions(tenant, c)...)
+		for _, t := range i.concerned(tenant, c) {
+			reactions = append(reactions, i.reactions(t, c)...)
+		}
 	}
 	if err := i.Recorder.Record(ctx, events); err != nil {
 		return err
@@ -77,7 +79,8 @@ func (i *Inbox) Receive(ctx context.Context, body []byte) error {
 
 // route finds the tenant of a change: by number, or by account when no number
 // is given (REFERENCE section 4.5). A number nobody registered is nobody's,
-// even inside a known account.
+// even inside a known account. News of an account that several tenants have
+// numbers in are recorded with the first of them.
 func (i *Inbox) route(c cloudapi.Change) (t domain.TenantID, reason string) {
 	if c.Number != "" {
 		if t, ok := i.Owners.Owner(c.Number); ok {
@@ -85,10 +88,20 @@ func (i *Inbox) route(c cloudapi.Change) (t domain.TenantID, reason string) {
 		}
 		return "", unknownNumber
 	}
-	if t, ok := i.Owners.OwnerOfAccount(c.WABA); ok {
-		return t, ""
+	if owners := i.Owners.OwnersOfAccount(c.WABA); len(owners) > 0 {
+		return owners[0], ""
 	}
 	return "", unknownAccount
+}
+
+// concerned returns whose sending a change may stop or let go on: what is said
+// of an account counts for everybody who has numbers in it, and what is said of
+// a number for its tenant.
+func (i *Inbox) concerned(t domain.TenantID, c cloudapi.Change) []domain.TenantID {
+	if c.Number != "" {
+		return []domain.TenantID{t}
+	}
+	return i.Owners.OwnersOfAccount(c.WABA)
 }
 
 // facts makes the events of one change. An item too large for the log sends

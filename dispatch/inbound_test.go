@@ -24,9 +24,8 @@ func (owners) Owner(n domain.NumberID) (domain.TenantID, bool) {
 	return t, ok
 }
 
-func (owners) OwnerOfAccount(waba string) (domain.TenantID, bool) {
-	t, ok := map[string]domain.TenantID{"waba_a": "ten_a"}[waba]
-	return t, ok
+func (owners) OwnersOfAccount(waba string) []domain.TenantID {
+	return map[string][]domain.TenantID{"waba_a": {"ten_a"}}[waba]
 }
 
 // kept is a quarantine that remembers.

@@ -165,7 +165,7 @@ type Provider interface {
 // Owners knows which tenant a webhook is about.
 type Owners interface {
 	Owner(domain.NumberID) (domain.TenantID, bool)
-	OwnerOfAccount(waba string) (domain.TenantID, bool)
+	OwnersOfAccount(waba string) []domain.TenantID
 }
 
 // Recorder records facts told by others: a repeat is harmless.

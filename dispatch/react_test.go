@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -50,7 +51,7 @@ func (r *reactor) Learn(_ context.Context, t domain.TenantID, waba string) {
 type everybody struct{}
 
 func (everybody) Owner(domain.NumberID) (domain.TenantID, bool) { return "ten_a", true }
-func (everybody) OwnerOfAccount(string) (domain.TenantID, bool) { return "ten_a", true }
+func (everybody) OwnersOfAccount(string) []domain.TenantID      { return []domain.TenantID{"ten_a"} }
 
 // later is a clock that stands after the time of every fixture.
 type later struct{ domain.SystemClock }
@@ -158,6 +159,42 @@ func TestReactionIsNotLost(t *testing.T) {
 	inbox.Breaker = did
 	if err := inbox.Receive(t.Context(), body); err != nil || len(did.did) != 1 || len(log.All()) != 1 {
 		t.Errorf("%v, did %v, %d facts", err, did.did, len(log.All()))
+	}
+}
+
+// partners share the account waba_a.
+type partners struct{ owners }
+
+func (partners) OwnersOfAccount(string) []domain.TenantID { return []domain.TenantID{"ten_a", "ten_b"} }
+
+// What is said of an account that several tenants have numbers in stops all of
+// them, and is recorded once; what is said of a number stops its tenant only.
+func TestSharedAccount(t *testing.T) {
+	t.Parallel()
+	inbox, log, _ := newInbox()
+	did := &reactor{}
+	inbox.Owners, inbox.Breaker = partners{}, did
+	const failed = `"statuses":[{"id":"wamid.1","status":"failed","timestamp":"1795435602","recipient_id":"14155550100","errors":[{"code":131042,"title":"payment"}]}]`
+	for _, c := range []struct {
+		change string
+		want   []string
+	}{
+		{`{"field":"account_update","value":{"event":"PARTNER_REMOVED"}}`, []string{"ten_a blocks account waba_a", "ten_b blocks account waba_a"}},
+		{change("222", failed), []string{"ten_b blocks number 222"}},
+	} {
+		before := len(log.All())
+		did.did = nil
+		if err := inbox.Receive(t.Context(), post("waba_a", c.change)); err != nil {
+			t.Fatal(err)
+		}
+		if len(did.did) != len(c.want) || len(log.All()) != before+1 {
+			t.Fatalf("did %q and recorded %d facts, want %q and one", did.did, len(log.All())-before, c.want)
+		}
+		for i, want := range c.want {
+			if !strings.HasPrefix(did.did[i], want) {
+				t.Errorf("did %q, want %q", did.did[i], want)
+			}
+		}
 	}
 }
 

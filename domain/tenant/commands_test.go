@@ -241,8 +241,8 @@ func TestDirectoryOfALife(t *testing.T) {
 		if _, ok := d.Authenticate(issued.Key, start.Add(time.Hour)); ok {
 			t.Errorf("%s: the key outlived its time", name)
 		}
-		if owner, _ := d.OwnerOfAccount("w3"); owner != a {
-			t.Errorf("%s: account w3 belongs to %q", name, owner)
+		if owners := d.OwnersOfAccount("w3"); len(owners) != 1 || owners[0] != a {
+			t.Errorf("%s: account w3 belongs to %q", name, owners)
 		}
 		if keks := d.KEKs(); !reflect.DeepEqual(keks, map[string]int{r.Vault.KEK(): 2}) {
 			t.Errorf("%s: %v", name, keks)

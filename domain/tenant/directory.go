@@ -22,8 +22,8 @@ type Directory struct {
 	ids      []domain.TenantID // of tenants
 	sorted   bool              // ids are in order; List puts them so, when somebody asks
 	numbers  map[domain.NumberID]domain.TenantID
-	blocked  map[domain.NumberID]bool // numbers with a block
-	wabas    map[string]domain.TenantID
+	blocked  map[domain.NumberID]bool     // numbers with a block
+	wabas    map[string][]domain.TenantID // in the order they came
 	keys     map[string]apiKey
 	keks     map[string]*kekUse
 }
@@ -44,7 +44,7 @@ func NewDirectory() *Directory {
 		tenants: map[domain.TenantID]*record{},
 		numbers: map[domain.NumberID]domain.TenantID{},
 		blocked: map[domain.NumberID]bool{},
-		wabas:   map[string]domain.TenantID{},
+		wabas:   map[string][]domain.TenantID{},
 		keys:    map[string]apiKey{},
 		keks:    map[string]*kekUse{},
 	}
@@ -173,13 +173,12 @@ func (d *Directory) Owner(n domain.NumberID) (domain.TenantID, bool) {
 	return t, ok
 }
 
-// OwnerOfAccount returns the tenant a WhatsApp business account belongs to.
-// When several tenants have numbers in one account it is the first of them.
-func (d *Directory) OwnerOfAccount(waba string) (domain.TenantID, bool) {
+// OwnersOfAccount returns the tenants that have numbers in a WhatsApp business
+// account, in the order in which they came to it.
+func (d *Directory) OwnersOfAccount(waba string) []domain.TenantID {
 	d.mu.RLock()
 	defer d.mu.RUnlock()
-	t, ok := d.wabas[waba]
-	return t, ok
+	return slices.Clone(d.wabas[waba])
 }
 
 // Authenticate returns who an API key speaks for at a time. One that was

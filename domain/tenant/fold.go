@@ -212,8 +212,8 @@ func (d *Directory) register(e domain.Event, r *record, f Registered) error {
 func (d *Directory) addNumber(id domain.TenantID, r *record, n number) {
 	r.numbers = append(r.numbers, n)
 	d.numbers[n.id] = id
-	if _, taken := d.wabas[n.waba]; n.waba != "" && !taken {
-		d.wabas[n.waba] = id
+	if n.waba != "" && !slices.Contains(d.wabas[n.waba], id) {
+		d.wabas[n.waba] = append(d.wabas[n.waba], id)
 	}
 }
 
