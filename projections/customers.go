@@ -179,6 +179,9 @@ func (l *Library) Contact(ctx context.Context, t domain.TenantID, n domain.Numbe
 	if a.Value == "" {
 		a = alias{Kind: aliasUser, Value: recipient}
 	}
+	if l.speakers != nil && l.speakers.silent(gen.collection(inCustomers), t, a) {
+		return message.Contact{}, nil
+	}
 	found, err := find[aliasDoc](ctx, l, gen, t, inAliases, a.id(t))
 	if err == nil {
 		var c *customerDoc

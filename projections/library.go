@@ -21,6 +21,9 @@ type Config struct {
 	Log       *slog.Logger // nil: nothing is logged
 	Models    []Model      // nil: [Models]
 	Batch     int          // events folded at once; 0: 1000
+	// Alone says that no other process writes to the store while this one has
+	// it: what was learnt of it stays true.
+	Alone bool
 }
 
 // Library is all read models: it keeps them up to date ([Library.Run]),
@@ -28,8 +31,9 @@ type Config struct {
 // generation, with an error of kind domain.Unavailable while there is none.
 // It is safe for concurrent use.
 type Library struct {
-	config  Config
-	shelves []*shelf
+	config   Config
+	shelves  []*shelf
+	speakers *speakers // nil when others write to the store too
 }
 
 // NewLibrary checks the configuration. It touches nothing.
@@ -53,6 +57,10 @@ func NewLibrary(c Config) (*Library, error) {
 		c.Batch = batchEvents
 	}
 	l := &Library{config: c}
+	if c.Alone {
+		l.speakers = newSpeakers(c.Store)
+		l.config.Store = l.speakers
+	}
 	for i := range c.Models {
 		m := &c.Models[i]
 		if err := m.check(); err != nil {
@@ -70,6 +78,7 @@ func (l *Library) Run(ctx context.Context) error {
 	for _, s := range l.shelves {
 		s.start(ctx)
 	}
+	l.learn(ctx)
 	<-ctx.Done()
 	for _, s := range l.shelves {
 		s.finish()

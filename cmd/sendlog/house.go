@@ -200,7 +200,7 @@ func (h *house) openReadModels(ctx context.Context) (err error) {
 	})
 	h.library, err = projections.NewLibrary(projections.Config{
 		Source: source{h.broker.Reader()}, Store: h.store, Announcer: announcer{h.broker.Live()},
-		Clock: h.clock, Meter: h.meter, Log: h.log,
+		Clock: h.clock, Meter: h.meter, Log: h.log, Alone: h.config.MongoURI == "",
 	})
 	if err != nil {
 		return err
