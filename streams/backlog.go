@@ -5,11 +5,9 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"strconv"
 	"strings"
 	"sync"
 
-	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/sendlog/sendlog/domain"
@@ -122,27 +120,7 @@ func (b *Broker) cover(ctx context.Context, l Backlog) (uint64, error) {
 	if err != nil {
 		return 0, fmt.Errorf("encode a backlog: %w", err)
 	}
-	m := &nats.Msg{Subject: spillSubject(l.Number, l.Bulk), Data: data, Header: nats.Header{}}
-	m.Header.Set(jetstream.MsgIDHeader, domain.NewUUID())
-	m.Header.Set(jetstream.ExpectedStreamHeader, streamSpill)
-	m.Header.Set(jetstream.ExpectedLastSubjSeqHeader, strconv.FormatUint(l.Version, 10))
-	seq, err := publish{js: b.publisher(l.Number), msg: m, meter: b.meter}.settle(ctx)
-	if !errors.Is(err, domain.ErrConflict) {
-		return seq, err
-	}
-	// An earlier try of this very write may be what stands in its way.
-	s, err := b.reader.Stream(ctx, streamSpill)
-	if err != nil {
-		return 0, unreadable(fmt.Errorf("look at a backlog: %w", err))
-	}
-	last, err := s.GetLastMsgForSubject(ctx, m.Subject)
-	switch {
-	case err != nil && !notFound(err):
-		return 0, unreadable(fmt.Errorf("look at a backlog: %w", err))
-	case err != nil || last.Header.Get(jetstream.MsgIDHeader) != m.Header.Get(jetstream.MsgIDHeader):
-		return 0, domain.ErrConflict
-	}
-	return last.Sequence, nil
+	return b.overwrite(ctx, streamSpill, b.publisher(l.Number), spillSubject(l.Number, l.Bulk), data, l.Version)
 }
 
 // openBacklogs returns the backlogs whose records match. One that is moved

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
-	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
 
@@ -87,52 +86,7 @@ func (j *Journal) Follow(ctx context.Context, apply func(domain.Event) error, ca
 		}
 		return nil
 	}
-	for {
-		err := j.read(ctx, last, take)
-		if ctx.Err() != nil {
-			return ctx.Err()
-		}
-		if domain.KindOf(err) != domain.Unavailable {
-			return err
-		}
-		j.b.log.Warn("streams: reading the journal of tenants was interrupted", "position", last, "error", err.Error())
-		select {
-		case <-time.After(journalRetry):
-		case <-ctx.Done():
-			return ctx.Err()
-		}
-	}
-}
-
-// journalRetry is the pause before an interrupted reading goes on.
-const journalRetry = time.Second
-
-// read hands every stored event after a sequence to take until ctx ends, or
-// something fails.
-func (j *Journal) read(ctx context.Context, after uint64, take func(jetstream.Msg) error) error {
-	cons, err := j.b.reader.OrderedConsumer(ctx, streamTenants, jetstream.OrderedConsumerConfig{
-		DeliverPolicy:    jetstream.DeliverByStartSequencePolicy,
-		OptStartSeq:      after + 1,
-		MaxResetAttempts: readerResets,
-	})
-	if err != nil {
-		return unreadable(fmt.Errorf("open stream %s: %w", streamTenants, err))
-	}
-	defer j.b.forget(streamTenants, cons)
-	msgs, err := cons.Messages(jetstream.PullMaxMessages(readAhead))
-	if err != nil {
-		return unreadable(fmt.Errorf("read stream %s: %w", streamTenants, err))
-	}
-	defer msgs.Stop()
-	for {
-		m, err := msgs.Next(jetstream.NextContext(ctx))
-		if err != nil {
-			return unreadable(fmt.Errorf("read stream %s: %w", streamTenants, err))
-		}
-		if err := take(m); err != nil {
-			return err
-		}
-	}
+	return j.b.follow(ctx, streamTenants, take)
 }
 
 // Of returns up to limit events of one tenant after a position, oldest first.

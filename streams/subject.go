@@ -15,6 +15,7 @@ import (
 //	quarantine.<reason>[.part]      payloads that belong to nobody, and parts of large ones
 //	dlq.<kind>.<tenant>.<id>        copies of dead-lettered work
 //	spill.<pp>.<number>[.bulk]      that a number has a backlog of interactive or bulk requests, and from where on
+//	job.<kind>.<id>                 the record of a job that outlives the process that works it
 //	sched.<pp>.<message>            the copy of a request, waiting for its time
 //	due.<pp>.<number>               the same once its time has come
 //	arc.<month>.<pp>.<kind>.<tenant>  the archived copy of a fact; few subjects, so the id is in a header
@@ -98,6 +99,11 @@ func parseSpill(s string) (n domain.NumberID, bulk bool, err error) {
 	}
 	return n, bulk, nil
 }
+
+// jobsAll is what the records of all jobs match.
+const jobsAll = "job.>"
+
+func jobSubject(kind, id string) string { return "job." + kind + "." + id }
 
 // What scheduled copies match: waiting, and due.
 const (

@@ -19,6 +19,7 @@ const (
 	streamDead       = "DLQ"
 	streamSpill      = "SPILL"
 	streamSchedule   = "SCHED"
+	streamJobs       = "JOBS"
 )
 
 const (
@@ -73,6 +74,10 @@ func streamConfigs(replicas int) []jetstream.StreamConfig {
 	spill := base(streamSpill, spillAll)
 	spill.MaxMsgsPerSubject = 1
 	spill.Discard = jetstream.DiscardOld
+	jobs := base(streamJobs, jobsAll)
+	jobs.MaxMsgsPerSubject = 1
+	jobs.MaxAge = jobAge
+	jobs.Discard = jetstream.DiscardOld
 	// What is waiting is nobody's work yet and stays; what is due stays until it
 	// is done.
 	schedule := base(streamSchedule, scheduleAll)
@@ -81,7 +86,7 @@ func streamConfigs(replicas int) []jetstream.StreamConfig {
 	schedule.Discard = jetstream.DiscardOld // as schedules demand; there is nothing that could make it discard
 	schedule.AllowMsgSchedules = true
 	schedule.AllowRollup = true
-	return []jetstream.StreamConfig{events, tenants, quarantine, dead, spill, schedule}
+	return []jetstream.StreamConfig{events, tenants, quarantine, dead, spill, jobs, schedule}
 }
 
 // archiveConfig is an archive stream whose first event has a position. Nothing
