@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"reflect"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -145,6 +146,20 @@ func TestReaderJoinsArchiveAndHotLog(t *testing.T) {
 	purge(t, b, a, count-9+1)
 	for after := range count {
 		same(t, read(t, b, domain.Position(after), count-after), whole[after:])
+	}
+	var all []domain.Position
+	for _, e := range whole {
+		all = append(all, e.Position)
+	}
+	slices.Reverse(all)
+	slices.Reverse(whole)
+	found, err := b.Reader().At(t.Context(), all)
+	if err != nil {
+		t.Fatal(err)
+	}
+	same(t, found, whole)
+	if _, err := b.Reader().At(t.Context(), []domain.Position{3, count + 1}); domain.KindOf(err) != domain.Unknown {
+		t.Errorf("an event that is not there: %v", err)
 	}
 	if e, err := b.Extent(t.Context()); err != nil || e != (streams.Extent{First: count - 8, Last: count, Archived: count}) {
 		t.Errorf("extent %+v, %v", e, err)
@@ -561,6 +576,17 @@ func TestRetentionDropsOldStreams(t *testing.T) {
 	if got := months(t, b); len(got) != 4 {
 		t.Fatalf("the archive is %v", got)
 	}
+	kept := func(position, first domain.Position) {
+		t.Helper()
+		_, err := b.Reader().At(t.Context(), []domain.Position{position})
+		if (err == nil) != (position >= first) || err != nil && domain.KindOf(err) != domain.Unknown {
+			t.Errorf("the event at %d: %v", position, err)
+		}
+		if got, err := b.Reader().Kept(t.Context()); err != nil || got != first {
+			t.Errorf("kept from %d, %v; want %d", got, err, first)
+		}
+	}
+	kept(5, 1)
 	if err := keeping(old / 2).Trim(t.Context()); err != nil {
 		t.Fatal(err)
 	}
@@ -571,6 +597,8 @@ func TestRetentionDropsOldStreams(t *testing.T) {
 		t.Error(err)
 	}
 	same(t, read(t, b, 0, 5), whole[30:])
+	kept(5, 31)
+	kept(33, 31)
 	if _, err := b.Reader().Open(t.Context(), 20); !errors.Is(err, streams.ErrGap) {
 		t.Errorf("opened in what is dropped: %v", err)
 	}

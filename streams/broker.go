@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"sync/atomic"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -36,6 +37,7 @@ type Broker struct {
 	room     func() (most, free int64, err error) // of the log in this process (bytes); nil as disk is
 	codec    codec
 	marks    marks
+	shelves  atomic.Pointer[months] // the archive, as it was when it was last looked up
 	recent   recent
 	newer    newer
 	away     breaks // of the reader's connection

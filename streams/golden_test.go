@@ -52,6 +52,9 @@ func samples() []domain.Fact {
 		&facts.OutcomeUnknown{Attempt: 1, Reason: "timeout"},
 		&facts.SendDeadLettered{Attempts: 5, Reason: "attempts_exhausted", Code: 130429, Detail: "too fast"},
 		&facts.SendRedriven{By: "admin"},
+		&facts.SendRedriven{By: "admin", Batch: "redrive_1", Original: &facts.Original{At: said, Attempts: 3, Doubts: []int{2}, Looked: 17,
+			SendRequested: facts.SendRequested{Type: "text", Keyed: true, Options: facts.Options{Priority: facts.Bulk}, SendWords: facts.SendWords{
+				To: "+14155550100", IdempotencyKey: "k", Fingerprint: "f", Content: []byte(`{"type":"text","text":{"body":"hello"}}`)}}}},
 		&facts.SendCancelled{},
 		&facts.SendExpired{Attempts: 1},
 		&facts.InboundReceived{Message: "in_1", Type: "text", Echo: true, Group: true, SaidAt: said, InboundWords: facts.InboundWords{

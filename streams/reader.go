@@ -301,6 +301,86 @@ func (r *Reader) Last(ctx context.Context, k domain.Key) (domain.Position, error
 	return domain.Position(m.Sequence), nil
 }
 
+// At returns the events at some positions, archived or hot, in the order asked
+// for. It returns an error of kind [domain.Unknown] when one is no longer kept.
+func (r *Reader) At(ctx context.Context, positions []domain.Position) ([]domain.Event, error) {
+	events := make([]domain.Event, len(positions))
+	for i, p := range positions {
+		var err error
+		if events[i], err = r.at(ctx, uint64(p)); err != nil {
+			return nil, err
+		}
+	}
+	return events, nil
+}
+
+func (r *Reader) at(ctx context.Context, position uint64) (domain.Event, error) {
+	m, err := r.b.events.GetMsg(ctx, position)
+	if err == nil {
+		return readUp(r.b.decode(m.Subject, m.Sequence, m.Data))
+	}
+	if !notFound(err) {
+		return domain.Event{}, unreadable(fmt.Errorf("read an event: %w", err))
+	}
+	name, err := r.b.shelved(ctx, position)
+	if err != nil {
+		return domain.Event{}, err
+	}
+	s, err := r.b.reader.Stream(ctx, name)
+	if err == nil {
+		m, err = s.GetMsg(ctx, position)
+	}
+	switch {
+	case notFound(err), errors.Is(err, jetstream.ErrStreamNotFound):
+		r.b.shelves.Store(nil) // what was known of the archive is outdated
+		return domain.Event{}, errNotKept()
+	case err != nil:
+		return domain.Event{}, unreadable(fmt.Errorf("read an archived event: %w", err))
+	}
+	return readUp(r.b.codec.decodeArchived(name, record{subject: m.Subject, position: m.Sequence, header: m.Header, data: m.Data}))
+}
+
+// readUp is an event that was opened, or why it could not be.
+func readUp(e domain.Event, err error) (domain.Event, error) {
+	if err != nil && domain.KindOf(err) != domain.Unavailable {
+		return e, domain.Errorf(domain.Bug, err, "an event of this message cannot be read")
+	}
+	return e, err
+}
+
+// shelved returns the archive stream that holds a position. What is known of
+// the archive is looked up again when it does not say.
+func (b *Broker) shelved(ctx context.Context, position uint64) (string, error) {
+	if known := b.shelves.Load(); known != nil {
+		if m, ok := known.of(position); ok {
+			return m.name, nil
+		}
+	}
+	archive, err := b.months(ctx)
+	if err != nil {
+		return "", err
+	}
+	b.shelves.Store(&archive)
+	if m, ok := archive.of(position); ok {
+		return m.name, nil
+	}
+	return "", errNotKept()
+}
+
+func errNotKept() error {
+	return domain.Errorf(domain.Unknown, nil, "the events in question are no longer kept (LOG_RETENTION)")
+}
+
+// Kept returns the first position of the log that is kept, archived or hot.
+func (r *Reader) Kept(ctx context.Context) (domain.Position, error) {
+	archive, err := r.b.months(ctx)
+	if err != nil {
+		return 0, err
+	}
+	r.b.shelves.Store(&archive)
+	return domain.Position(archive.begin()), nil
+}
+
 // Follow calls fn with every event of a key recorded after a position, oldest
 // first, until ctx ends or fn returns an error. It reads the hot log only: what
 // follows an unfinished message is never older. It returns an error of kind

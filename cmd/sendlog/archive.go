@@ -83,3 +83,59 @@ func (h *house) archiveGauges() {
 	h.meter.gauge("sendlog_archive_lag", "Events that are not in the archive yet.", nil,
 		extent(func(e streams.Extent) domain.Position { return max(e.Last, e.Archived) - e.Archived }))
 }
+
+// lives reads whole messages: the read models say where their events lie, and
+// the log, archived or hot, what they are.
+type lives struct {
+	library *projections.Library
+	reader  *streams.Reader
+}
+
+// lifePatience bounds waiting until the read models hold all that is in the log.
+const lifePatience = 5 * time.Second
+
+// caughtUp returns once the read models hold all that was in the log when it
+// was called, and how far that is.
+func (l lives) caughtUp(ctx context.Context) (domain.Position, error) {
+	ctx, cancel := context.WithTimeout(ctx, lifePatience)
+	defer cancel()
+	tail, err := l.reader.Tail(ctx)
+	if err != nil {
+		return 0, err
+	}
+	if err := l.library.WaitFor(ctx, tail); err != nil {
+		return 0, domain.Errorf(domain.Unavailable, err, "the read models are behind the log; try again later")
+	}
+	return tail, nil
+}
+
+// Life implements message.Archive.
+func (l lives) Life(ctx context.Context, k domain.Key) (message.Life, error) {
+	tail, err := l.caughtUp(ctx)
+	if err != nil {
+		return message.Life{}, err
+	}
+	timeline, err := l.library.Timeline(ctx, k.Tenant, domain.MessageID(k.ID))
+	if err != nil {
+		return message.Life{}, err
+	}
+	positions := make([]domain.Position, len(timeline))
+	for i, entry := range timeline {
+		positions[i] = entry.Position
+	}
+	events, err := l.reader.At(ctx, positions)
+	if err != nil {
+		return message.Life{}, err
+	}
+	life := message.Life{Until: tail}
+	for _, e := range events {
+		var s message.StatusReceived
+		switch {
+		case e.Key.Kind == domain.KindMessage && e.Key.Tenant == k.Tenant && e.Key.ID == k.ID:
+			life.Own = append(life.Own, e)
+		case e.Decode(&s) == nil:
+			life.Statuses = append(life.Statuses, s)
+		}
+	}
+	return life, nil
+}

@@ -12,6 +12,7 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
+	"github.com/sendlog/sendlog/dispatch/cloudapi"
 	"github.com/sendlog/sendlog/dispatch/cloudapitest"
 	"github.com/sendlog/sendlog/domain"
 	"github.com/sendlog/sendlog/domain/message"
@@ -127,30 +128,70 @@ func TestKeyOutlivesTheHotLog(t *testing.T) {
 	check(r)
 }
 
-// A dead letter whose request has left the hot log is not redriven, and the
-// operator is told why; it stays among the dead letters.
+// A dead letter that has left the hot log is redriven all the same, with what
+// the archive has of it, once: under its id, with the next attempt number, and
+// its whole timeline. One whose lost answer a status has explained since is not.
 func TestRedriveAfterTheHotLog(t *testing.T) {
 	t.Parallel()
 	pretend, env := meta(t, alone(t).with("LOG_HOT", "1m"), 0)
 	r := start(t, env, quick)
 	tenant, _ := r.register("A", "106540352242922", "EAAtoken")
+	own, admin := "/tenants/"+tenant, "http://"+r.adminAddr
+	send := func(text string, more string) string {
+		return r.want(202, "POST", own+"/send", fmt.Sprintf(`{"to":"+14155550100","text":%q%s}`, text, more)).json(t)["id"].(string)
+	}
+	pretend.Script(refuseAll)
+	refused := send("refused", "")
+	r.awaitStatus(tenant, refused, message.Failed)
 	pretend.Script(func(cloudapitest.Call) cloudapitest.Fault {
-		return cloudapitest.Fault{Answer: cloudapitest.Refuse, Code: 131026}
+		return cloudapitest.Fault{Answer: cloudapitest.LoseRequest}
 	})
-	id := r.want(202, "POST", "/tenants/"+tenant+"/send", `{"to":"+14155550100","text":"x"}`).json(t)["id"].(string)
-	r.awaitStatus(tenant, id, message.Failed)
+	lost := []string{send("lost", `,"on_unknown":"park","unknown_wait":1`), send("explained", `,"on_unknown":"park","unknown_wait":1`)}
+	r.settle()
+	eventually(t, "all to be given up", func() bool { return len(r.list(own+"/dlq")) == 3 })
 	pretend.Script(nil)
 	r.shorten()
-	for _, how := range []string{fmt.Sprintf(`{"ids":[%q]}`, id), `{"all":true,"dry_run":true}`} {
-		if job := r.redrive("http://"+r.adminAddr, how); job.Redriven+job.Would != 0 || len(job.Skipped) != 1 || !strings.Contains(job.Skipped[0].Reason, "left the hot log") {
-			t.Errorf("redrive of %s answered %+v", how, job)
+	ours, err := cloudapi.FormatOpaque(domain.TenantID(tenant), domain.MessageID(lost[1]), 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.want(200, "POST", "/whatsapp/webhook", `{"object":"whatsapp_business_account","entry":[{"id":"1","changes":[{"field":"messages","value":{
+		"messaging_product":"whatsapp","metadata":{"display_phone_number":"1","phone_number_id":"106540352242922"},"statuses":[{"id":"wamid.x","status":"delivered",
+		"timestamp":"1700000000","recipient_id":"14155550100","biz_opaque_callback_data":`+fmt.Sprintf("%q", ours)+`}]}}]}]}`)
+	r.settle()
+	r.shorten()
+	dry := r.redrive(admin, `{"all":true,"dry_run":true}`)
+	if dry.Would != 2 || len(dry.Skipped) != 1 || dry.Skipped[0].Example != lost[1] {
+		t.Errorf("the dry run says %+v", dry)
+	}
+	job := r.redrive(admin, `{"all":true}`)
+	if job.Redriven != 2 || len(job.Skipped) != 1 || job.Skipped[0].Example != lost[1] || !strings.Contains(job.Skipped[0].Reason, "accepted it after all") {
+		t.Errorf("the redrive says %+v", job)
+	}
+	for _, id := range []string{refused, lost[0]} {
+		r.awaitStatus(tenant, id, message.Read)
+		if n := pretend.Accepted(domain.MessageID(id)); n != 1 {
+			t.Errorf("%s was accepted %d times", id, n)
+		}
+		var story letterStory
+		r.settle()
+		decodeAs(t, r.want(200, "GET", own+"/dlq/"+id, "").body, &story)
+		if story.State != message.LetterSettled || len(story.Tried) != 2 || story.Tried[1].Attempt != 2 || len(story.Redriven) != 1 || *story.Redriven[0].Redrive != job.ID {
+			t.Errorf("the story of %s: %+v", id, story)
 		}
 	}
-	if dead := r.list("/tenants/" + tenant + "/dlq"); len(dead) != 1 {
-		t.Errorf("dead letters %v", dead)
+	if n := pretend.Accepted(domain.MessageID(lost[1])); n != 0 {
+		t.Errorf("what was proven was sent %d times", n)
 	}
-	if n := len(pretend.Ledger()); n != 1 {
-		t.Errorf("Meta was called %d times", n)
+	if dead := r.list(own + "/dlq"); len(dead) != 0 {
+		t.Errorf("still dead: %v", dead)
+	}
+	before := r.documents()
+	if err := r.library.Rebuild(t.Context(), "messages", nil); err != nil {
+		t.Fatal(err)
+	}
+	if after := r.documents(); after != before {
+		t.Errorf("rebuilding changed documents:\n%s", firstDifference(before, after))
 	}
 }
 

@@ -58,7 +58,8 @@ func (h *house) openDoors(ctx context.Context) error {
 	}
 	lib := reading{h.library}
 	proofs := dispatch.Proofs{Facts: h.broker.Reader()}
-	redriving := newRedrives(h.library, &message.Redriver{Clock: h.clock, Log: h.broker.Events(), Proofs: proofs}, h.clock, h.log)
+	redriving := newRedrives(h.library, &message.Redriver{Clock: h.clock, Log: h.broker.Events(), Proofs: proofs,
+		Archive: lives{h.library, h.broker.Reader()}}, h.clock, h.log)
 	h.services.start("redrives", redriving.run)
 	h.server = api.New(api.Config{
 		AdminKey: h.config.AdminKey, Clock: h.clock, CursorKey: cursorKey, Log: h.log, Meter: h.meter,

@@ -116,6 +116,20 @@ type SendDeadLettered struct {
 type SendRedriven struct {
 	By    string `json:"by"`
 	Batch string `json:"batch,omitempty"` // the redrive it was a part of
+	// Original is there when the beginning of the message has left the log: then
+	// whoever sends it finds here what it says and what was tried.
+	Original *Original `json:"original,omitempty"`
+}
+
+// Original is a request that has left the log, and what became of it.
+type Original struct {
+	SendRequested
+	At       time.Time `json:"requested_at"`
+	Attempts int       `json:"attempts,omitempty"`
+	Doubts   []int     `json:"doubts,omitempty"` // attempts whose outcome nobody knows
+	// Looked is how far the statuses were looked at: none up to there proves a
+	// doubt.
+	Looked domain.Position `json:"looked,omitempty"`
 }
 
 // SendCancelled says that the tenant took the request back before an attempt
@@ -239,13 +253,18 @@ func (*StatusReceived) EventType() string   { return TypeStatusReceived }
 func (*AccountNotice) EventType() string    { return TypeAccountNotice }
 
 // Personal implements [domain.Fact].
-func (e *SendRequested) Personal() any   { return &e.SendWords }
-func (*SendAttempted) Personal() any     { return nil }
-func (e *SendAccepted) Personal() any    { return &e.AcceptNames }
-func (e *SendRefused) Personal() any     { return &e.Provider }
-func (*OutcomeUnknown) Personal() any    { return nil }
-func (*SendDeadLettered) Personal() any  { return nil }
-func (*SendRedriven) Personal() any      { return nil }
+func (e *SendRequested) Personal() any  { return &e.SendWords }
+func (*SendAttempted) Personal() any    { return nil }
+func (e *SendAccepted) Personal() any   { return &e.AcceptNames }
+func (e *SendRefused) Personal() any    { return &e.Provider }
+func (*OutcomeUnknown) Personal() any   { return nil }
+func (*SendDeadLettered) Personal() any { return nil }
+func (e *SendRedriven) Personal() any {
+	if e.Original == nil {
+		return nil
+	}
+	return &e.Original.SendWords
+}
 func (*SendCancelled) Personal() any     { return nil }
 func (*SendExpired) Personal() any       { return nil }
 func (e *InboundReceived) Personal() any { return &e.InboundWords }

@@ -2,6 +2,8 @@ package message_test
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"reflect"
 	"testing"
 
@@ -137,14 +139,14 @@ func TestRedrive(t *testing.T) {
 }
 
 // Of several redrives of one message at the same time one is recorded.
-func TestRedriveTwice(t *testing.T) {
+func TestRedriveAtOnce(t *testing.T) {
 	t.Parallel()
 	log := logtest.NewMemory()
 	record(t, log, life(requested(), dead("undeliverable"))...)
 	r := message.Redriver{Clock: frozen{}, Log: log}
 	errs := make(chan error)
-	for range 8 {
-		go func() { errs <- r.Redrive(context.Background(), key, "admin", "redrive_1") }()
+	for i := range 8 {
+		go func() { errs <- r.Redrive(context.Background(), key, "admin", fmt.Sprint("redrive_", i)) }()
 	}
 	done := 0
 	for range 8 {
@@ -157,6 +159,118 @@ func TestRedriveTwice(t *testing.T) {
 	}
 	if done != 1 || len(log.All()) != 3 {
 		t.Errorf("%d were told it is done, %d events", done, len(log.All()))
+	}
+}
+
+// A redrive that asks for a message twice, at the same time, later, or after it
+// died again, is told both times that it is done; it is recorded once.
+func TestRedriveTwice(t *testing.T) {
+	t.Parallel()
+	log := logtest.NewMemory()
+	record(t, log, life(requested(), dead("undeliverable"))...)
+	r := message.Redriver{Clock: frozen{}, Log: log}
+	errs := make(chan error)
+	for range 8 {
+		go func() { errs <- r.Redrive(context.Background(), key, "admin", "redrive_1") }()
+	}
+	for range 8 {
+		if err := <-errs; err != nil {
+			t.Error(err)
+		}
+	}
+	died := happened(t, dead("undeliverable"))[0]
+	if _, err := log.Append(t.Context(), died, domain.After(3)); err != nil {
+		t.Fatal(err)
+	}
+	if err := r.Redrive(t.Context(), key, "admin", "redrive_1"); err != nil || len(log.All()) != 4 {
+		t.Errorf("%v, %d events", err, len(log.All()))
+	}
+	if err := r.Redrive(t.Context(), key, "admin", "redrive_2"); err != nil || len(log.All()) != 5 {
+		t.Errorf("by another: %v, %d events", err, len(log.All()))
+	}
+}
+
+// archive holds all that a forgetful log was ever told.
+type archive struct {
+	*logtest.Memory
+	statuses []message.StatusReceived
+	err      error
+}
+
+func (a archive) Life(ctx context.Context, k domain.Key) (message.Life, error) {
+	own, err := a.Load(ctx, k)
+	return message.Life{Own: own, Statuses: a.statuses, Until: 100}, errors.Join(a.err, err)
+}
+
+// A redrive of a message that has left the log, as a whole or its beginning,
+// decides by the archive as it would have by the log; what it records is enough
+// to send it: the request, the number of attempts, the doubts.
+func TestRedriveFromTheArchive(t *testing.T) {
+	t.Parallel()
+	sent := []message.StatusReceived{{Status: "sent", Message: "msg_a", Attempt: 1, StatusNames: message.StatusNames{Wamid: "wamid.a"}}}
+	for name, test := range map[string]struct {
+		given    []domain.Fact
+		statuses []message.StatusReceived
+		err      error
+		kind     domain.ErrKind
+		records  string
+		doubtful bool
+	}{
+		"refused for good":   {given: life(requested(), tried(1), declined(1), dead("refused")), records: message.TypeSendRedriven},
+		"tried twice":        {given: life(requested(), tried(1), busy(1), tried(2), busy(2), dead("x")), records: message.TypeSendRedriven},
+		"in doubt":           {given: life(requested(), tried(1), unknown(1), dead("x")), records: message.TypeSendRedriven, doubtful: true},
+		"in doubt, proven":   {given: life(requested(), tried(1), unknown(1), dead("x")), statuses: sent, kind: domain.Taken, records: message.TypeSendAccepted},
+		"accepted":           {given: life(requested(), tried(1), unknown(1), dead("x"), accepted(1)), kind: domain.Taken},
+		"redriven before":    {given: life(requested(), dead("x"), redriven()), kind: domain.Taken},
+		"its time is over":   {given: life(until(frozen{}.Now()), dead("x")), kind: domain.Taken},
+		"no longer kept":     {given: life(requested(), dead("x")), err: domain.Errorf(domain.Unknown, nil, "gone"), kind: domain.Unknown},
+		"nobody can say now": {given: life(requested(), dead("x")), err: domain.Errorf(domain.Unavailable, nil, "away"), kind: domain.Unavailable},
+	} {
+		for upTo := range len(test.given) {
+			whole := logtest.NewMemory()
+			record(t, whole, test.given...)
+			log := forgetful{whole, domain.Position(upTo + 1)}
+			r := message.Redriver{Clock: frozen{}, Log: log, Proofs: proof{}, Archive: archive{whole, test.statuses, test.err}}
+			check := r.Check(t.Context(), key)
+			err := r.Redrive(t.Context(), key, "admin", "redrive_1")
+			if (err == nil) != (test.kind == "") || err != nil && (domain.KindOf(err) != test.kind || check.Error() != err.Error()) {
+				t.Fatalf("%s, %d gone: %v, want %q; the check %v", name, upTo+1, err, test.kind, check)
+			}
+			all := whole.All()
+			if test.records == "" {
+				if len(all) != len(test.given) {
+					t.Errorf("%s: recorded %s", name, all[len(all)-1].Type)
+				}
+				continue
+			}
+			if len(all) != len(test.given)+1 || all[len(all)-1].Type != test.records {
+				t.Fatalf("%s: %d events, want one more, %s", name, len(all), test.records)
+			}
+			if err != nil {
+				continue
+			}
+			if err := r.Redrive(t.Context(), key, "admin", "redrive_1"); err != nil || len(whole.All()) != len(all) {
+				t.Errorf("%s: again: %v, %d events more", name, err, len(whole.All())-len(all))
+			}
+			want, err := message.Fold(all)
+			if err != nil {
+				t.Fatal(err)
+			}
+			got, err := message.Fold(all[min(upTo+1, len(all)-1):])
+			if err != nil {
+				t.Fatal(err)
+			}
+			_, doubtful := got.DoubtfulSince()
+			if !reflect.DeepEqual(got.Request, want.Request) || got.Attempt != want.Attempt || got.Headless || doubtful != test.doubtful {
+				t.Errorf("%s, %d gone: %+v, want %+v", name, upTo+1, got, want)
+			}
+			if step := got.Next(message.Rules{MaxAttempts: 5}, frozen{}.Now()); step.Do != message.Attempt || step.Attempt != want.Attempt+1 {
+				t.Errorf("%s: next is %+v", name, step)
+			}
+			if since, _ := got.DoubtfulSince(); doubtful && since != 100 {
+				t.Errorf("%s: in doubt since %d, which has left the log", name, since)
+			}
+		}
 	}
 }
 

@@ -3,6 +3,8 @@ package message
 import (
 	"context"
 	"errors"
+	"slices"
+	"time"
 
 	"github.com/sendlog/sendlog/domain"
 )
@@ -15,37 +17,63 @@ type Proofs interface {
 	Find(ctx context.Context, k domain.Key, after domain.Position) (StatusReceived, bool, error)
 }
 
+// Archive knows messages whose events have left the log.
+type Archive interface {
+	// Life returns all that is known of a message: what was recorded of it before
+	// the call is there. It returns [domain.Unknown] when that is no longer kept.
+	Life(ctx context.Context, k domain.Key) (Life, error)
+}
+
+// Life is every event about one message up to a position of the log, in order.
+type Life struct {
+	Own      []domain.Event   // of its key
+	Statuses []StatusReceived // what the provider reported
+	Until    domain.Position
+}
+
 // Redriver asks for dead-lettered messages to be tried again.
 type Redriver struct {
-	Clock  domain.Clock
-	Log    domain.Log
-	Proofs Proofs
+	Clock   domain.Clock
+	Log     domain.Log
+	Proofs  Proofs
+	Archive Archive // nil when the log keeps every event for ever
 }
 
 // Redrive records that a message is to be tried again, as part of a batch. It
 // keeps its id and its history, and gets a new budget of attempts. A message
 // that is not dead-lettered, whose time is over, or that the provider accepted
 // after all, is refused with [domain.Taken]: what the log proves to be sent is
-// not sent a second time. One whose request is no longer at hand is refused with
-// [domain.Unknown]. Asked twice, it is recorded once.
+// not sent a second time. One whose request is no longer kept is refused with
+// [domain.Unknown]. A batch that asks for a message again is told that it is
+// done, and nothing is recorded.
 func (r *Redriver) Redrive(ctx context.Context, k domain.Key, by, batch string) error {
-	proof, last, err := r.look(ctx, k)
-	if err != nil {
+	body, err := r.look(ctx, k, batch)
+	if err != nil || body.asked {
 		return err
 	}
-	var f domain.Fact = &SendRedriven{By: by, Batch: batch}
-	if proof != nil {
-		f = proof
+	if err = r.ask(ctx, k, body, by, batch); !errors.Is(err, domain.ErrConflict) {
+		return err
+	}
+	// Whoever was faster may work for the same batch.
+	if again, err := r.look(ctx, k, batch); err != nil || again.asked {
+		return err
+	}
+	return domain.Errorf(domain.Taken, nil, "something happened to it just now")
+}
+
+// ask records the wish, or instead of it the proof that nobody need ask.
+func (r *Redriver) ask(ctx context.Context, k domain.Key, body remains, by, batch string) error {
+	var f domain.Fact = &SendRedriven{By: by, Batch: batch, Original: body.original}
+	if body.proof != nil {
+		f = body.proof
 	}
 	e, err := domain.NewEvent(k, r.Clock.Now(), by, f)
 	if err != nil {
 		return err
 	}
 	e.Correlation = k.ID
-	switch _, err = r.Log.Append(ctx, e, domain.After(last)); {
-	case errors.Is(err, domain.ErrConflict):
-		return domain.Errorf(domain.Taken, nil, "something happened to it just now")
-	case err == nil && proof != nil:
+	_, err = r.Log.Append(ctx, e, body.expect)
+	if err == nil && body.proof != nil {
 		return errAccepted()
 	}
 	return err
@@ -54,45 +82,159 @@ func (r *Redriver) Redrive(ctx context.Context, k domain.Key, by, batch string) 
 // Check returns the error [Redriver.Redrive] would return now, and records
 // nothing.
 func (r *Redriver) Check(ctx context.Context, k domain.Key) error {
-	proof, _, err := r.look(ctx, k)
-	if err == nil && proof != nil {
+	body, err := r.look(ctx, k, "")
+	if err == nil && body.proof != nil {
 		return errAccepted()
 	}
 	return err
 }
 
-// look returns why a message must not be tried again, or nil. What the provider
-// is found to have accepted comes as the acceptance to record instead. last is
-// the newest event of the message.
-func (r *Redriver) look(ctx context.Context, k domain.Key) (proof *SendAccepted, last domain.Position, err error) {
+// remains is what there is of a message that may be tried again.
+type remains struct {
+	expect   domain.Expect
+	proof    *SendAccepted // that the provider has it: to be recorded instead
+	original *Original     // what has left the log of it
+	asked    bool          // the same batch asked for it before
+}
+
+// look returns why a message must not be tried again, or what there is of it.
+func (r *Redriver) look(ctx context.Context, k domain.Key, batch string) (remains, error) {
 	events, err := r.Log.Load(ctx, k)
 	if err != nil {
-		return nil, 0, err
+		return remains{}, err
 	}
 	s, err := Fold(events)
+	if err != nil {
+		return remains{}, err
+	}
+	body := remains{expect: domain.After(s.Last)}
+	if s.Last == 0 {
+		body.expect = domain.First() // of what is at hand
+	}
+	var life *Life
+	if s.Last == 0 || s.Headless {
+		if life, err = r.archived(ctx, k, s.Last); err != nil {
+			return remains{}, err
+		}
+		events = life.Own
+		if s, err = Fold(events); err != nil {
+			return remains{}, err
+		}
+	}
 	switch {
-	case err != nil:
-		return nil, 0, err
-	case s.Last == 0, s.Headless:
-		return nil, 0, domain.Errorf(domain.Unknown, nil, "its request has left the hot log (LOG_HOT), so it can no longer be tried again; send it as a new message")
 	case s.Accepted:
-		return nil, 0, errAccepted()
+		return remains{}, errAccepted()
+	case redrivenBy(events, batch):
+		return remains{asked: true}, nil
 	case !s.Dead:
-		return nil, 0, domain.Errorf(domain.Taken, nil, "it is not dead-lettered")
+		return remains{}, errNotDead()
 	}
 	if since, doubtful := s.DoubtfulSince(); doubtful {
-		status, proven, err := r.Proofs.Find(ctx, k, since)
+		if life == nil {
+			body.proof, err = r.prove(ctx, k, since)
+		}
+		if domain.KindOf(err) == domain.Unknown { // the log does not reach back that far
+			life, err = r.archived(ctx, k, s.Last)
+		}
 		if err != nil {
-			return nil, 0, err
+			return remains{}, err
 		}
-		if proven {
-			return status.Proof(), s.Last, nil
+		if life != nil && len(life.Statuses) > 0 {
+			body.proof = life.Statuses[0].Proof()
+		}
+		if body.proof != nil {
+			return body, nil
 		}
 	}
-	if over := s.Request.ExpiresAt; !over.IsZero() && !over.After(r.Clock.Now()) {
-		return nil, 0, domain.Errorf(domain.Taken, nil, "its time (expires_at) is over, so it would not be sent")
+	if life != nil {
+		body.original = s.original(life.Until)
 	}
-	return nil, s.Last, nil
+	return body, tooOld(s.Request.ExpiresAt, r.Clock.Now())
+}
+
+// archived returns the life of a message of which the log has its beginning no
+// longer at hand. last is its newest event there, or 0.
+func (r *Redriver) archived(ctx context.Context, k domain.Key, last domain.Position) (*Life, error) {
+	if r.Archive == nil {
+		return nil, errForgotten()
+	}
+	life, err := r.Archive.Life(ctx, k)
+	switch {
+	case domain.KindOf(err) == domain.Unknown:
+		return nil, errForgotten()
+	case err != nil:
+		return nil, err
+	case len(life.Own) == 0, life.Own[0].Type != TypeSendRequested:
+		return nil, errForgotten()
+	case life.Own[len(life.Own)-1].Position < last:
+		return nil, domain.Errorf(domain.Taken, nil, "something happened to it just now")
+	}
+	return &life, nil
+}
+
+// prove returns the acceptance that a status recorded since a position proves.
+func (r *Redriver) prove(ctx context.Context, k domain.Key, since domain.Position) (*SendAccepted, error) {
+	status, proven, err := r.Proofs.Find(ctx, k, since)
+	if err != nil || !proven {
+		return nil, err
+	}
+	return status.Proof(), nil
+}
+
+// original is what a redrive carries of a message that has left the log.
+func (s *State) original(looked domain.Position) *Original {
+	o := &Original{SendRequested: s.Request, At: s.RequestedAt, Attempts: s.Attempt, Looked: looked}
+	for attempt := range s.doubts {
+		o.Doubts = append(o.Doubts, attempt)
+	}
+	slices.Sort(o.Doubts)
+	return o
+}
+
+func redrivenBy(events []domain.Event, batch string) bool {
+	if batch == "" {
+		return false
+	}
+	return slices.ContainsFunc(events, func(e domain.Event) bool {
+		var f SendRedriven
+		return e.Type == TypeSendRedriven && e.Decode(&f) == nil && f.Batch == batch
+	})
+}
+
+// Corpse is what a read model tells of a message that a redrive would meet.
+type Corpse struct {
+	Kept      bool // its request is
+	Accepted  bool // or a status proves it of an attempt in doubt
+	Dead      bool
+	ExpiresAt time.Time
+}
+
+// Refusal returns the error that [Redriver.Redrive] would return, or nil.
+func (c Corpse) Refusal(now time.Time) error {
+	switch {
+	case !c.Kept:
+		return errForgotten()
+	case c.Accepted:
+		return errAccepted()
+	case !c.Dead:
+		return errNotDead()
+	}
+	return tooOld(c.ExpiresAt, now)
+}
+
+func tooOld(over, now time.Time) error {
+	if over.IsZero() || over.After(now) {
+		return nil
+	}
+	return domain.Errorf(domain.Taken, nil, "its time (expires_at) is over, so it would not be sent")
+}
+
+func errForgotten() error {
+	return domain.Errorf(domain.Unknown, nil, "its request is no longer kept (LOG_RETENTION), so it cannot be tried again; send it as a new message")
+}
+
+func errNotDead() error {
+	return domain.Errorf(domain.Taken, nil, "it is not dead-lettered")
 }
 
 func errAccepted() error {

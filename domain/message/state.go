@@ -122,6 +122,13 @@ func (s *State) Apply(e domain.Event) error {
 	case TypeSendDeadLettered:
 		s.Dead, s.Redriven = true, false
 	case TypeSendRedriven:
+		var f SendRedriven
+		if err := e.Decode(&f); err != nil {
+			return err
+		}
+		if f.Original != nil {
+			s.resume(*f.Original)
+		}
 		s.Dead, s.Redriven, s.Budget, s.Refused, s.Unknown = false, true, 0, nil, false
 		s.Yielding = true
 	case TypeSendCancelled:
@@ -133,6 +140,20 @@ func (s *State) Apply(e domain.Event) error {
 	}
 	s.Last = e.Position
 	return nil
+}
+
+// resume takes what a redrive knows of the events that have left the log.
+func (s *State) resume(o Original) {
+	if s.Headless {
+		s.Headless, s.Request, s.RequestedAt = false, o.SendRequested, o.At
+		s.Attempt = max(s.Attempt, o.Attempts)
+	}
+	if s.doubts == nil {
+		s.doubts = map[int]domain.Position{}
+	}
+	for _, attempt := range o.Doubts {
+		s.doubts[attempt] = o.Looked
+	}
 }
 
 // Fold folds the events of one message.
