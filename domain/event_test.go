@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"reflect"
 	"regexp"
+	"slices"
 	"testing"
 	"time"
 
@@ -104,7 +105,8 @@ func TestEventRoundTrip(t *testing.T) {
 func TestFactsHoldNothingPersonal(t *testing.T) {
 	t.Parallel()
 	const canary = "CANARY+14155550100"
-	for _, fresh := range facts {
+	whole := func() domain.Fact { return &message.SendRedriven{Original: &message.Original{}} }
+	for _, fresh := range append(slices.Clone(facts), whole) {
 		f := fresh()
 		personal := f.Personal()
 		if personal != nil {
@@ -198,6 +200,13 @@ func fill(t *rapid.T, v reflect.Value) {
 		for i := range v.NumField() {
 			fill(t, v.Field(i))
 		}
+	case reflect.Pointer:
+		if rapid.Bool().Draw(t, "there") {
+			v.Set(reflect.New(v.Type().Elem()))
+			fill(t, v.Elem())
+		}
+	case reflect.Uint64:
+		v.SetUint(rapid.Uint64().Draw(t, "uint"))
 	case reflect.String:
 		v.SetString(rapid.String().Draw(t, "string"))
 	case reflect.Bool:
