@@ -65,6 +65,7 @@ func TestDeadLettersAndRedrive(t *testing.T) {
 		pretend.Script(refuseAll)
 		id := r.want(202, "POST", "/tenants/"+tenant+"/send", `{"to":"+14155550100","text":"x"}`).json(t)["id"].(string)
 		m := r.awaitStatus(tenant, id, message.Failed)
+		r.settle() // readers may see the message before its letter
 		if e, ok := m["error"].(map[string]any); !ok || e["code"] != float64(131026) || e["reason"] == "" {
 			t.Errorf("failed with %v", m["error"])
 		}
