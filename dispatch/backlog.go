@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"github.com/sendlog/sendlog/domain"
-	"github.com/sendlog/sendlog/domain/message"
 )
 
 // advanceEvery is how often it is recorded how far a backlog is worked off;
@@ -19,68 +18,6 @@ const advanceEvery = 2 * time.Second
 // of that and acknowledges all of it.
 const gather = 20 * time.Millisecond
 
-// lineKey names a line. What is interactive of a number and what is bulk stand in
-// two, with a backlog each: behind a campaign in one line an interactive message
-// would wait until all of it that came before was read.
-type lineKey struct {
-	number domain.NumberID
-	bulk   bool
-}
-
-// lineOf names the line that what asks for work stands in.
-func lineOf(e domain.Event) lineKey {
-	return lineKey{e.Key.Number, message.AsksBulk(e.Type, e.Facts)}
-}
-
-// line is what a lane knows of one urgency of a number: how many of its jobs
-// are in memory, and its backlog, if it has more than memory should hold.
-//
-// While a backlog is recorded the lane acknowledges what it hands out of the
-// line without working it, and reads it from the log when there is room.
-// These hold whenever nobody has the lane's lock:
-//
-//  1. What is acknowledged and not done is at or after stored.From, which is
-//     durable. So whoever has the lane next finds it. (record and advance make
-//     it so: they acknowledge what had come before they wrote the backlog, and
-//     do not go past the oldest job or the cursor. A former owner's writing
-//     fails, and it acknowledges nothing.)
-//  2. What is not a job although it came, acknowledged or not, is at or after
-//     cursor, and not after newest. So the reading finds it before the backlog
-//     is closed. (place makes it so, read keeps it: it moves the cursor only
-//     past what it has turned into jobs.)
-//  3. What is at or after stored.From and before cursor is a job, or done. So
-//     it is acknowledged when it is handed out once more. (read makes it so:
-//     nothing else moves the cursor.)
-//  4. Jobs of the line come into being in the order of the log, those whose
-//     own copy of the schedule is due aside. So the chains are in order. (place
-//     makes no job of what is behind something unread.)
-type line struct {
-	lineKey
-	tenant domain.TenantID
-	jobs   int               // in memory, done ones not counted
-	owed   int               // of these, those read from the backlog
-	order  []domain.Position // of these, ascending; those whose own copy of the schedule is due left out
-
-	stored Backlog         // as it is recorded; without a version there is none
-	cursor domain.Position // where reading goes on
-	newest domain.Position // of what came and is left to the reading
-	unsure bool            // a former owner may have acknowledged more, up to the end of the log
-	// overflow waits, unacknowledged, for proof that a backlog of this lane
-	// covers it: that one is recorded, or moved on.
-	overflow map[domain.Position]Delivery
-
-	age     time.Time // of the request that was read last
-	reading bool      // at most one reading and
-	writing bool      // one writing is under way
-	closing bool      // and that is the last one
-}
-
-// open reports whether the backlog may take what is handed out.
-func (n *line) open() bool { return n.stored.Version != 0 && !n.closing }
-
-// behind reports whether something is left to the reading.
-func (n *line) behind() bool { return n.unsure || n.newest >= n.cursor }
-
 // line returns what is known of a line. The caller holds the lock, here and
 // below.
 func (l *lane) line(k lineKey, t domain.TenantID) *line {
@@ -90,18 +27,6 @@ func (l *lane) line(k lineKey, t domain.TenantID) *line {
 		l.lines[k] = n
 	}
 	return n
-}
-
-// room is how many more jobs a line may have.
-func (l *lane) room(n *line) int {
-	free := l.d.laneJobs - len(l.held) - l.coming
-	if n.bulk {
-		free -= l.d.laneJobs / 4
-	}
-	if n.jobs >= free {
-		return 0
-	}
-	return min(l.d.numberJobs-n.jobs, (free-n.jobs+1)/2)
 }
 
 // place finds the place of a delivery: a job, or the backlog.
@@ -125,11 +50,11 @@ func (l *lane) place(v Delivery) {
 		l.admit(n, v, false)
 	case n.open() && at < n.cursor: // (3)
 		l.finish(v)
-	case n.open() && (n.behind() || l.room(n) == 0): // (2)
+	case n.open() && (n.behind() || l.room(n) == 0 || n.leaves(v)): // (2)
 		n.newest = max(n.newest, at)
 		n.overflow[at] = v
 		l.tend(n)
-	case !n.open() && (len(n.overflow) > 0 || l.room(n) == 0): // (4)
+	case !n.open() && (len(n.overflow) > 0 || l.room(n) == 0 || n.leaves(v)): // (4)
 		n.overflow[at] = v
 		l.tend(n)
 	default:
@@ -150,7 +75,7 @@ func (l *lane) tend(n *line) {
 	case n.open() && len(n.overflow) > 0:
 		n.writing = true
 		l.spawn(func(look int) { l.advance(n, look) })
-	case n.open() && n.owed == 0 && !n.reading && !n.behind():
+	case n.open() && n.owed == 0 && !n.reading && !n.behind() && n.aside == 0:
 		n.writing, n.closing = true, true
 		l.spawn(func(look int) { l.close(n, look) })
 	case !n.open() && len(n.overflow) > 0:
@@ -182,7 +107,7 @@ func (l *lane) readOn(n *line) {
 	n.reading = true
 	l.coming += most
 	from := n.stored
-	from.From = n.cursor
+	from.From, from.NoTemplates = n.cursor, n.aside != 0
 	l.spawn(func(look int) { l.read(n, look, from, most) })
 }
 
@@ -228,6 +153,7 @@ func (l *lane) record(n *line, look int) {
 	})
 	l.conclude(n, look, ok, func() {
 		n.stored, n.cursor, n.newest = b, b.From, 0
+		n.aside = min(n.aside, b.From)
 		for at, v := range n.overflow {
 			delete(n.overflow, at)
 			if at >= b.From {
@@ -262,8 +188,12 @@ func (l *lane) read(n *line, look int, from Backlog, most int) {
 	if !ok {
 		return
 	}
+	if n.cursor != from.From || from.NoTemplates && n.aside == 0 { // what was put aside comes first
+		l.tend(n)
+		return
+	}
 	for _, v := range page {
-		if _, held := l.held[handleOf(v)]; !held {
+		if _, held := l.held[handleOf(v)]; !held && !n.leaves(v) {
 			l.admit(n, v, true)
 		}
 		n.age = v.Event.At
@@ -313,16 +243,6 @@ func (l *lane) advanceAll() {
 	}
 }
 
-// done is the position before which nothing of the backlog is left. It does not
-// go back for what came too early to be read.
-func (n *line) done() domain.Position {
-	at := n.cursor
-	if oldest := n.oldest(); oldest != 0 {
-		at = min(at, oldest)
-	}
-	return max(at, n.stored.From)
-}
-
 // advance records how far a backlog is worked off. That it succeeds proves that
 // the backlog was this lane's and open when what is in the overflow had come:
 // so that is covered, whoever takes the lane over, and is acknowledged.
@@ -355,36 +275,6 @@ func (l *lane) advance(n *line, look int) {
 	})
 }
 
-// add counts a job of the line, and remove forgets it.
-func (n *line) add(j *job) {
-	n.jobs++
-	if j.owed {
-		n.owed++
-	}
-	if !j.handle.due {
-		i, _ := slices.BinarySearch(n.order, j.handle.at)
-		n.order = slices.Insert(n.order, i, j.handle.at)
-	}
-}
-
-func (n *line) remove(j *job) {
-	n.jobs--
-	if j.owed {
-		n.owed--
-	}
-	if i, found := slices.BinarySearch(n.order, j.handle.at); found && !j.handle.due {
-		n.order = slices.Delete(n.order, i, i+1)
-	}
-}
-
-// oldest returns the position of the oldest job, or 0.
-func (n *line) oldest() domain.Position {
-	if len(n.order) == 0 {
-		return 0
-	}
-	return n.order[0]
-}
-
 // look finds the backlogs of the lane, which are this owner's from then on.
 // Until they are known nothing is taken: it may be behind one of them.
 func (l *lane) look() {
@@ -409,7 +299,7 @@ func (l *lane) look() {
 			waiting = append(waiting, v)
 			delete(n.overflow, at)
 		}
-		n.stored, n.cursor, n.newest, n.unsure = Backlog{}, 0, 0, false
+		n.stored, n.cursor, n.newest, n.aside, n.unsure = Backlog{}, 0, 0, 0, false
 		n.reading, n.writing, n.closing = false, false, false
 	}
 	for _, b := range stored {

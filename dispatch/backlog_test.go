@@ -36,8 +36,14 @@ func inLane(lane, count int) (out []domain.NumberID) {
 // has.
 func (w *world) requestFrom(n domain.NumberID, to, text string, o message.Options) domain.Key {
 	w.t.Helper()
+	return w.requestOf("text", n, to, text, o)
+}
+
+// requestOf is requestFrom of a type of message.
+func (w *world) requestOf(kind string, n domain.NumberID, to, text string, o message.Options) domain.Key {
+	w.t.Helper()
 	k := message.OutgoingKey("ten_"+domain.TenantID(n), n, domain.OutgoingID("ten", ""))
-	e, err := domain.NewEvent(k, time.Now(), "test", &message.SendRequested{Type: "text", Options: o,
+	e, err := domain.NewEvent(k, time.Now(), "test", &message.SendRequested{Type: kind, Options: o,
 		SendWords: message.SendWords{To: to, Content: []byte(`{"type":"text","text":{"body":"` + text + `"}}`)}})
 	if err != nil {
 		w.t.Fatal(err)
@@ -118,19 +124,20 @@ func (s *watched) send(c cloudapi.Call) cloudapi.Outcome {
 // Whatever comes when, and whenever the process dies: no request of a number
 // with a backlog is lost or called twice under one attempt number, none
 // overtakes another of its priority to the same person, no lane has more jobs
-// than it may, and in the end there is no backlog any more.
+// than it may, and in the end there is no backlog any more. Where templates are
+// restricted now and then, neither they nor the others overtake their like.
 func TestBacklogKeepsEverything(t *testing.T) {
 	t.Parallel()
 	seed := rand.Uint64()
 	for run := range uint64(6) {
 		t.Run(fmt.Sprint("seed ", seed+run), func(t *testing.T) {
 			t.Parallel()
-			keepsEverything(t, rand.New(rand.NewPCG(seed+run, 1)), int(run)%3 == 0)
+			keepsEverything(t, rand.New(rand.NewPCG(seed+run, 1)), run%3 == 0, run%2 == 0)
 		})
 	}
 }
 
-func keepsEverything(t *testing.T, rng *rand.Rand, calm bool) {
+func keepsEverything(t *testing.T, rng *rand.Rand, calm, restricted bool) {
 	w := newWorld(t)
 	numbers := inLane(3, 4)
 	s := &watched{w: w, order: map[string][]domain.MessageID{}}
@@ -139,6 +146,7 @@ func keepsEverything(t *testing.T, rng *rand.Rand, calm bool) {
 		d := w.small(w.dispatcher())
 		log := &crash{Memory: w.log}
 		d.Config.Log, d.Policy.MaxAttempts, d.Policy.Drain = log, 1000, 0
+		d.Config.Gate = templateGate{w.gate}
 		d.Policy.UnknownWait = time.Millisecond
 		s.mu.Lock()
 		s.d = d
@@ -147,16 +155,20 @@ func keepsEverything(t *testing.T, rng *rand.Rand, calm bool) {
 		return func() { log.kill(); stop() }
 	}
 	kill := start()
-	type line struct{ to, priority string }
+	type line struct{ to, priority, kind string }
 	want := map[line][]domain.MessageID{}
 	var keys []domain.Key
 	for i := range 400 {
 		n := numbers[min(rng.IntN(6), 3)] // the last one is busiest
 		to := fmt.Sprintf("+1415555%04d", rng.IntN(8))
 		o := message.Options{Priority: []string{message.Bulk, message.Bulk, ""}[rng.IntN(3)]}
-		k := w.requestFrom(n, to, fmt.Sprint(i), o)
+		in := line{to: string(n) + " " + to, priority: o.Priority}
+		kind := []string{"text", message.Template}[rng.IntN(2)]
+		if restricted {
+			in.kind = kind
+		}
+		k := w.requestOf(kind, n, to, fmt.Sprint(i), o)
 		keys = append(keys, k)
-		in := line{string(n) + " " + to, o.Priority}
 		want[in] = append(want[in], domain.MessageID(k.ID))
 		switch rng.IntN(100) {
 		case 0, 1:
@@ -165,9 +177,13 @@ func keepsEverything(t *testing.T, rng *rand.Rand, calm bool) {
 				kill = start()
 			}
 		case 2, 3, 4: // let it catch up
+			w.gate.set(false)
 			w.await(k, message.TypeSendAccepted)
+		case 5, 6, 7, 8:
+			w.gate.set(restricted)
 		}
 	}
+	w.gate.set(false)
 	for _, k := range keys {
 		w.await(k, message.TypeSendAccepted)
 	}

@@ -2,21 +2,29 @@ package dispatch
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"github.com/sendlog/sendlog/dispatch/cloudapi"
+	"github.com/sendlog/sendlog/domain/message"
 	"github.com/sendlog/sendlog/domain/tenant"
 )
 
-// templateType is Meta's word for the messages a business begins with, which
-// may be restricted by themselves.
-const templateType = "template"
+func (p *pursuit) template() bool { return p.state.Request.Type == message.Template }
 
-func (p *pursuit) template() bool { return p.state.Request.Type == templateType }
+// errAside says that a template waits for nothing but a block of templates.
+var errAside = errors.New("templates are restricted")
 
 // awaitGate returns when the number is open, when the time of the message is
-// over, or when it is time to stop.
+// over, or when it is time to stop; or [errAside].
 func (p *pursuit) awaitGate() error {
+	n, template := p.key.Number, p.template()
+	if template && !p.job.stays {
+		if p.d.Gate.Open(n, false) && !p.d.Gate.Open(n, true) {
+			return errAside
+		}
+		template = false // what else holds it may end before
+	}
 	ctx, cancel := context.WithCancel(p.stop)
 	defer cancel()
 	if over := p.state.Request.ExpiresAt; !over.IsZero() {
@@ -25,7 +33,7 @@ func (p *pursuit) awaitGate() error {
 			_ = p.d.Clock.Sleep(ctx, over.Sub(p.d.Clock.Now())) // either way the wait is over
 		}()
 	}
-	_ = p.d.Gate.Pass(ctx, p.key.Number, p.template()) // what is due now, the next step decides
+	_ = p.d.Gate.Pass(ctx, n, template) // what is due now, the next step decides
 	return p.stop.Err()
 }
 

@@ -9,7 +9,6 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -332,19 +331,19 @@ func TestExpiresWhileBlocked(t *testing.T) {
 	wantTypes(t, w, k, message.TypeSendRequested, message.TypeSendExpired)
 }
 
-// Where Meta restricts templates, they wait and replies leave; to one person
-// everything keeps its order.
+// Where Meta restricts templates, they wait and replies leave, also to a person
+// for whom a template waits. When it is over, everything keeps its order again.
 func TestRestrictedTemplatesWait(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	r, _ := w.withTenants()
+	template := w.ask(tenantA, number, "+14155550100", aTemplate, message.Options{})
 	w.provider.answer(func(c cloudapi.Call) cloudapi.Outcome {
-		if strings.Contains(string(c.Content), "template") && c.Attempt == 1 {
+		if string(c.Message) == template.ID && c.Attempt == 1 {
 			return refusedWith(131064)
 		}
 		return accepted(c)
 	})
-	template := w.ask(tenantA, number, "+14155550100", aTemplate, message.Options{})
 	behind := w.ask(tenantA, number, "+14155550100", aText, message.Options{})
 	blocked := r.Directory.Position() + 1
 	w.run(w.d)
@@ -353,8 +352,11 @@ func TestRestrictedTemplatesWait(t *testing.T) {
 		t.Fatal(err)
 	}
 	reply := w.ask(tenantA, number, "+14155550101", aText, message.Options{})
+	second := w.ask(tenantA, number, "+14155550100", aTemplate, message.Options{})
 	w.await(reply, message.TypeSendAccepted)
-	wantTypes(t, w, behind, message.TypeSendRequested)
+	w.await(behind, message.TypeSendAccepted)
+	wantTypes(t, w, template, message.TypeSendRequested, message.TypeSendAttempted, message.TypeSendRefused)
+	wantTypes(t, w, second, message.TypeSendRequested)
 	v, _ := r.Directory.Get(tenantA)
 	if n := v.Numbers[0]; n.Status != tenant.Restricted || n.Blocks[0].Until.Sub(n.Blocks[0].Told) != 24*time.Hour {
 		t.Errorf("number %+v", n)
@@ -362,9 +364,17 @@ func TestRestrictedTemplatesWait(t *testing.T) {
 	if _, err := r.Resume(t.Context(), tenant.PauseWish{Tenant: tenantA}); err != nil {
 		t.Fatal(err)
 	}
-	w.await(behind, message.TypeSendAccepted)
-	if s := w.state(template); !s.Accepted {
-		t.Errorf("the template is %+v", s)
+	w.await(template, message.TypeSendAccepted)
+	later := w.ask(tenantA, number, "+14155550100", aText, message.Options{})
+	w.await(later, message.TypeSendAccepted)
+	var called []string
+	for _, c := range w.provider.made() {
+		if c.To == "+14155550100" {
+			called = append(called, string(c.Message))
+		}
+	}
+	if want := []string{template.ID, behind.ID, template.ID, second.ID, later.ID}; !slices.Equal(called, want) {
+		t.Errorf("called %v, want %v", called, want)
 	}
 }
 

@@ -61,6 +61,9 @@ type job struct {
 	handle handle
 	line   *line
 	chain  string
+	// template says that it asks for a template message, which may be put aside;
+	// stays, that it was not, because the backlog begins after it.
+	template, stays bool
 	// owed says that it was read from the backlog: the lane's consumer may have
 	// forgotten it, and only the backlog remembers it.
 	owed   bool
@@ -162,6 +165,7 @@ func (l *lane) take(v Delivery) {
 func (l *lane) admit(n *line, v Delivery, owed bool) {
 	j := &job{event: v.Event, key: v.Event.Key, line: n, owed: owed, bad: v.Err, handle: handleOf(v), delivery: v}
 	j.chain, j.sendAt = readUp(v.Event)
+	j.template = asksTemplate(v.Event)
 	l.held[j.handle] = j
 	n.add(j)
 	ahead := j.sendAt.Sub(l.d.Clock.Now())
@@ -252,11 +256,18 @@ func (l *lane) work(j *job) {
 
 // act brings one job to its end, and returns what to tell its lane then, or nil
 // when it is not done. Such a one is worked again: by the next owner of the lane,
-// or when it is handed out again.
+// when it is handed out again, or when what was put aside is read.
 func (l *lane) act(j *job) (end func(Delivery)) {
 	err := j.bad
 	if err == nil {
-		if err = l.d.pursue(l.stop, l.calls, j); err == nil {
+		err = l.d.pursue(l.stop, l.calls, j)
+		if errors.Is(err, errAside) {
+			if l.putAside(j) {
+				return nil
+			}
+			err = l.d.pursue(l.stop, l.calls, j)
+		}
+		if err == nil {
 			return l.finish
 		}
 		if l.stop.Err() != nil {

@@ -60,6 +60,9 @@ type Backlog struct {
 	Number domain.NumberID
 	Bulk   bool
 	From   domain.Position
+	// NoTemplates asks a reading to leave out requests of template messages
+	// ([message.AsksTemplate]); it is not recorded.
+	NoTemplates bool
 	// Version changes with every write. A process that does not know the newest
 	// one no longer works the lane, and may not write.
 	Version uint64

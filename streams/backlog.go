@@ -30,6 +30,9 @@ type Backlog struct {
 	Number domain.NumberID
 	Bulk   bool
 	From   domain.Position
+	// NoTemplates asks ReadBacklog to leave out requests of template messages, as
+	// [message.AsksTemplate] tells them; it is not recorded.
+	NoTemplates bool
 	// Version of the record as its owner knows it, changed by every write; 0:
 	// there is none.
 	Version uint64
@@ -236,7 +239,7 @@ func (b *Broker) ReadBacklog(ctx context.Context, l Backlog, most int) (requests
 }
 
 // covers reports whether an event asks for work on the number in the urgency of
-// the backlog, without unsealing it.
+// the backlog, and of the kind that is wanted, without unsealing it.
 func (l Backlog) covers(r record) bool {
 	var env struct {
 		Type   string          `json:"type"`
@@ -246,7 +249,8 @@ func (l Backlog) covers(r record) bool {
 	if json.Unmarshal(r.data, &env) != nil || env.Number != l.Number {
 		return false
 	}
-	return (env.Type == message.TypeSendRequested || env.Type == message.TypeSendRedriven) && message.AsksBulk(env.Type, env.Facts) == l.Bulk
+	return (env.Type == message.TypeSendRequested || env.Type == message.TypeSendRedriven) && message.AsksBulk(env.Type, env.Facts) == l.Bulk &&
+		!(l.NoTemplates && message.AsksTemplate(env.Type, env.Facts))
 }
 
 // marks remembers, by subject, a position at which the log holds an event.

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"testing"
 	"time"
 
@@ -132,6 +133,34 @@ func TestBacklogIsReadInOrder(t *testing.T) {
 	l.From, l.Bulk = tail+1, false
 	if got, next := readBacklog(t, b, l, 10); len(got) != 1 || got[0].Event.ID != late.ID || next != late.Position+1 {
 		t.Errorf("what came later: %v, up to %d", got, next)
+	}
+}
+
+// A reading may leave out requests of templates, and goes past them.
+func TestBacklogIsReadWithoutTemplates(t *testing.T) {
+	t.Parallel()
+	b := oneNode(t, streams.Interval)
+	var texts []domain.EventID
+	for i := range 20 {
+		texts = append(texts, send(t, b, number, fmt.Sprint(i)).ID)
+		e, err := domain.NewEvent(outgoing(number), time.Now(), "test", &message.SendRequested{Type: message.Template, SendWords: message.SendWords{To: "+14155550100"}})
+		if err == nil {
+			e.Position, err = b.Events().Append(t.Context(), e, domain.First())
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	l := streams.Backlog{Tenant: tenantA, Number: number, From: 1}
+	all, end := readBacklog(t, b, l, 7)
+	l.NoTemplates = true
+	some, next := readBacklog(t, b, l, 7)
+	var got []domain.EventID
+	for _, d := range some {
+		got = append(got, d.Event.ID)
+	}
+	if len(all) != 40 || !slices.Equal(got, texts) || next != end {
+		t.Errorf("%d of all up to %d, and up to %d without templates %v, want %v", len(all), end, next, got, texts)
 	}
 }
 

@@ -274,6 +274,28 @@ func TestRedriveFromTheArchive(t *testing.T) {
 	}
 }
 
+// A request says without its personal part whether it is a template's.
+func TestAsksTemplate(t *testing.T) {
+	t.Parallel()
+	for name, test := range map[string]struct {
+		given domain.Fact
+		want  bool
+	}{
+		"a template": {&message.SendRequested{Type: message.Template}, true},
+		"a text":     {&message.SendRequested{Type: "text"}, false},
+		"a redrive":  {redriven(), false},
+	} {
+		for _, e := range happened(t, test.given) {
+			if got := message.AsksTemplate(e.Type, e.Facts); got != test.want {
+				t.Errorf("%s: %t, want %t", name, got, test.want)
+			}
+		}
+	}
+	if message.AsksTemplate(message.TypeSendRequested, []byte("{")) {
+		t.Error("facts that cannot be read ask for a template")
+	}
+}
+
 // What was redriven is bulk from then on, whatever its request asked for.
 func TestRedrivenIsBulk(t *testing.T) {
 	t.Parallel()

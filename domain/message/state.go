@@ -72,6 +72,20 @@ func AsksBulk(eventType string, facts json.RawMessage) bool {
 	return json.Unmarshal(facts, &asked) == nil && asked.Priority == Bulk
 }
 
+// Template is the type of the messages that a business begins with, which Meta may
+// restrict by themselves.
+const Template = "template"
+
+// AsksTemplate reports whether an event of this type with these facts asks for a
+// template message, which Meta may restrict by itself. Like [AsksBulk] it reads no
+// personal part. Of a redrive it says no: that does not tell.
+func AsksTemplate(eventType string, facts json.RawMessage) bool {
+	var asked struct {
+		Type string `json:"type"`
+	}
+	return eventType == TypeSendRequested && json.Unmarshal(facts, &asked) == nil && asked.Type == Template
+}
+
 // Apply folds one event. Events must come in order, each once.
 func (s *State) Apply(e domain.Event) error {
 	if e.Position <= s.Last {
