@@ -125,6 +125,7 @@ func (b *Broker) readOn(ctx context.Context, stream string, after uint64, take f
 	if err != nil {
 		return unreadable(fmt.Errorf("open stream %s: %w", stream, err))
 	}
+	defer b.forget(stream, cons)
 	msgs, err := cons.Messages(jetstream.PullMaxMessages(readAhead))
 	if err != nil {
 		return unreadable(fmt.Errorf("read stream %s: %w", stream, err))
