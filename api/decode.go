@@ -4,8 +4,6 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
-	"fmt"
-	"io"
 	"mime"
 	"sort"
 	"strconv"
@@ -73,17 +71,34 @@ func decodeObject(body []byte, members []member) error {
 
 // take reads the members of a well-formed JSON object, and returns the others.
 func take(body []byte, members ...member) (rest map[string]json.RawMessage, faults []domain.Fault, err error) {
-	if err := json.Unmarshal(body, &rest); err != nil || rest == nil {
+	if rest = fields(body); rest == nil {
 		return nil, nil, malformed("", "must be a JSON object")
 	}
 	for _, m := range members {
 		value, there := rest[m.name]
 		delete(rest, m.name)
-		if there && string(value) != "null" && json.Unmarshal(value, m.into) != nil {
+		if there && string(value) != "null" && !m.read(value) {
 			faults = append(faults, domain.Fault{Pointer: pointer(m.name), Detail: "must be " + m.kind})
 		}
 	}
 	return rest, faults, nil
+}
+
+// read fills the member, and reports whether the value is of its kind.
+func (m member) read(value json.RawMessage) bool {
+	into, isText := m.into.(*string)
+	if maybe, ok := m.into.(**string); ok {
+		into, isText = new(string), true
+		*maybe = into
+	}
+	if !isText {
+		return json.Unmarshal(value, m.into) == nil
+	}
+	if value[0] != '"' {
+		return false
+	}
+	*into = unquote(value)
+	return true
 }
 
 func misshapen(faults []domain.Fault) error {
@@ -101,6 +116,9 @@ func names(members []member) string {
 
 // requireJSON refuses any content type but JSON in UTF-8.
 func requireJSON(contentType string) error {
+	if contentType == fiber.MIMEApplicationJSON {
+		return nil
+	}
 	media, params, err := mime.ParseMediaType(contentType)
 	charset, given := params["charset"]
 	if err != nil || media != "application/json" || given && !strings.EqualFold(charset, "utf-8") {
@@ -118,24 +136,15 @@ func wellFormed(body []byte) error {
 	case !utf8.Valid(body):
 		return malformed("", "is not valid UTF-8")
 	}
-	dec := json.NewDecoder(bytes.NewReader(body))
-	dec.UseNumber()
-	var w walk
-	for {
-		token, err := dec.Token()
-		if errors.Is(err, io.EOF) {
-			break
-		}
-		if err != nil {
-			return malformed("", "is not valid JSON, at byte "+strconv.FormatInt(dec.InputOffset()+1, 10))
-		}
-		if err := w.step(token); err != nil {
-			return err
-		}
-	}
-	// Token lets some commas and colons pass that the grammar does not.
 	if !json.Valid(body) {
-		return malformed("", "is not one complete JSON value")
+		e, _ := errors.AsType[*json.SyntaxError](json.Unmarshal(body, new(any)))
+		if e.Offset == int64(len(body)) {
+			return malformed("", "is not one complete JSON value")
+		}
+		return malformed("", "is not valid JSON, at byte "+strconv.FormatInt(e.Offset, 10))
+	}
+	if err := unambiguous(body); err != nil {
+		return err
 	}
 	if place := loneSurrogate(body); place >= 0 {
 		return malformed("", "has half of a surrogate pair at byte "+strconv.Itoa(place+1)+"; write the whole character")
@@ -143,77 +152,11 @@ func wellFormed(body []byte) error {
 	return nil
 }
 
-// walk follows the tokens of a JSON text.
-type walk struct {
-	open []container // outermost first
-}
-
-type container struct {
-	names map[string]bool // nil for an array
-	name  string          // of the member whose value comes next
-	value bool            // a value comes next, not a name
-	index int             // of the next element
-}
-
-func (w *walk) step(token json.Token) error {
-	if d, ok := token.(json.Delim); ok && (d == '}' || d == ']') {
-		w.open = w.open[:len(w.open)-1]
-		w.passed()
-		return nil
-	}
-	if name, ok := token.(string); ok && w.expectsName() {
-		in := &w.open[len(w.open)-1]
-		if in.names[name] {
-			return malformed(w.pointer()+pointer(name), "appears twice")
-		}
-		in.names[name], in.name, in.value = true, name, true
-		return nil
-	}
-	d, ok := token.(json.Delim)
-	if !ok {
-		w.passed()
-		return nil
-	}
-	if len(w.open) == maxJSONDepth {
-		return malformed("", fmt.Sprintf("is nested deeper than %d levels", maxJSONDepth))
-	}
-	var c container
-	if d == '{' {
-		c.names = map[string]bool{}
-	}
-	w.open = append(w.open, c)
-	return nil
-}
-
-func (w *walk) expectsName() bool {
-	n := len(w.open)
-	return n > 0 && w.open[n-1].names != nil && !w.open[n-1].value
-}
-
-// passed notes that a value is complete.
-func (w *walk) passed() {
-	if n := len(w.open); n > 0 {
-		w.open[n-1].value = false
-		w.open[n-1].index++
-	}
-}
-
-// pointer returns the place of the innermost open container.
-func (w *walk) pointer() string {
-	var b strings.Builder
-	for _, c := range w.open[:len(w.open)-1] {
-		if c.names != nil {
-			b.WriteString(pointer(c.name))
-		} else {
-			b.WriteString("/" + strconv.Itoa(c.index))
-		}
-	}
-	return b.String()
-}
+var escapePointer = strings.NewReplacer("~", "~0", "/", "~1")
 
 // pointer is one step of a JSON pointer (RFC 6901).
 func pointer(name string) string {
-	return "/" + strings.NewReplacer("~", "~0", "/", "~1").Replace(name)
+	return "/" + escapePointer.Replace(name)
 }
 
 // loneSurrogate returns where a \u escape stands for half a character, or -1.

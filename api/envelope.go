@@ -6,7 +6,6 @@ import (
 	"regexp"
 	"runtime"
 	"runtime/debug"
-	"strconv"
 	"strings"
 
 	"github.com/gofiber/fiber/v2"
@@ -107,9 +106,11 @@ func (s *Server) refuseUnread(c *fiber.Ctx, err error) {
 }
 
 func (s *Server) count(c *fiber.Ctx, route string) {
-	class := strconv.Itoa(c.Response().StatusCode()/100) + "xx"
-	s.cfg.Meter.Add(domain.HTTPRequests, 1, route, class)
+	s.cfg.Meter.Add(domain.HTTPRequests, 1, route, classes[c.Response().StatusCode()/100%len(classes)])
 }
+
+// classes are the labels of status codes, by their first digit.
+var classes = [...]string{"0xx", "1xx", "2xx", "3xx", "4xx", "5xx"}
 
 // stamp sets what every answer carries.
 func stamp(c *fiber.Ctx) {
@@ -130,8 +131,8 @@ func requestID(c *fiber.Ctx) string {
 	if id, ok := c.Locals(localID).(string); ok {
 		return id
 	}
-	id := strings.Clone(c.Get(fiber.HeaderXRequestID))
-	if !goodID.MatchString(id) || onlyDigit.MatchString(id) {
+	id := c.Get(fiber.HeaderXRequestID)
+	if id == "" || !goodID.MatchString(id) || onlyDigit.MatchString(id) {
 		id = domain.NewUUID()
 	}
 	c.Locals(localID, id)

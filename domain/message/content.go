@@ -4,8 +4,6 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
-	"io"
-	"maps"
 	"strings"
 	"unicode/utf8"
 
@@ -86,7 +84,7 @@ func decodeObject(raw []byte) (map[string]any, error) {
 	if err := dec.Decode(&object); err != nil || object == nil {
 		return nil, fmt.Errorf("must be a JSON object")
 	}
-	if _, err := dec.Token(); err != io.EOF {
+	if rest := raw[dec.InputOffset():]; len(bytes.TrimSpace(rest)) > 0 {
 		return nil, fmt.Errorf("must be one JSON object")
 	}
 	return object, nil
@@ -138,15 +136,14 @@ func (s *content) checkOutside(c *check) {
 	}
 }
 
-// encode returns the content as it is recorded: one canonical form, whatever
-// order and spacing the members came in.
+// encode brings the content into the form in which it is recorded, and returns
+// that: one canonical form, whatever order and spacing the members came in.
 func (s *content) encode() (json.RawMessage, error) {
-	object := maps.Clone(s.object)
-	delete(object, "messaging_product")
-	if body, short := object[textType].(string); short && s.kind == textType {
-		object[textType] = map[string]any{"body": body}
+	delete(s.object, "messaging_product")
+	if body, short := s.object[textType].(string); short && s.kind == textType {
+		s.object[textType] = map[string]any{"body": body}
 	}
-	b, err := domain.JSON(object)
+	b, err := domain.JSON(s.object)
 	if err != nil {
 		return nil, fmt.Errorf("encode content: %w", err)
 	}
