@@ -18,6 +18,8 @@ const (
 	// archiveBatch is how many events are copied at once (events): one fsync
 	// of the hot log and one round of publishes serve them all.
 	archiveBatch = 2000
+	// archiveFlight is how many copies are under way at once (events).
+	archiveFlight = 250
 	// archivePause is the rest at the tail, so that a trickle of events is
 	// copied by the second and not one by one.
 	archivePause = 500 * time.Millisecond
@@ -254,28 +256,35 @@ func (a *Archiver) store(ctx context.Context, batch []record) error {
 	if err := a.b.onDisk(ctx, streamEvents); err != nil {
 		return err
 	}
-	var sent []jetstream.PubAckFuture
-	for _, r := range batch {
+	for i, r := range batch {
 		if name := a.target(r.at); name != a.newest.name {
 			// All before it is stored, and durable, before there is anything
 			// behind it: a hole between two streams would never be filled.
-			if err := a.await(ctx, sent); err != nil {
-				return err
-			}
-			sent = nil
 			if err := a.roll(ctx, name); err != nil {
 				return err
 			}
 		}
-		f, err := a.b.copier.PublishMsgAsync(copyOf(a.newest.name, r),
-			jetstream.WithRetryAttempts(0), jetstream.WithStallWait(domain.AppendTimeout))
-		if err != nil {
-			return errors.Join(unavailable(fmt.Errorf("archive %d: %w", r.position, err)), a.await(ctx, sent))
-		}
-		sent = append(sent, f)
 		a.newest.last = r.position
+		last := i+1 == len(batch) || (i+1)%archiveFlight == 0 || a.target(batch[i+1].at) != a.newest.name
+		if err := a.publish(ctx, copyOf(a.newest.name, r), last); err != nil {
+			return unavailable(fmt.Errorf("archive %d: %w", r.position, err))
+		}
 	}
-	return a.await(ctx, sent)
+	return nil
+}
+
+// publish stores a copy. Only the last of several waits for an answer: each
+// expects the one before it, so where the last is stored all are, and where one
+// is not the last is refused. Anything but success makes the archiver look anew:
+// what was stored is at its own position, and what was not is stored later.
+func (a *Archiver) publish(ctx context.Context, m *nats.Msg, last bool) error {
+	if !last {
+		return a.b.copier.Conn().PublishMsg(m)
+	}
+	ctx, cancel := context.WithTimeout(ctx, domain.AppendTimeout)
+	defer cancel()
+	_, err := a.b.copier.PublishMsg(ctx, m, jetstream.WithRetryAttempts(0))
+	return err
 }
 
 // copyOf is the archived form of an event: its bytes, and where they were.
@@ -297,25 +306,6 @@ func (a *Archiver) target(at time.Time) string {
 		return n.following(at)
 	}
 	return a.newest.name
-}
-
-// await waits for all acknowledgements. Anything but success in order makes
-// the archiver look anew: what was stored is at its own position, and what was
-// not is stored later.
-func (a *Archiver) await(ctx context.Context, sent []jetstream.PubAckFuture) error {
-	var first error
-	for _, f := range sent {
-		select {
-		case <-f.Ok():
-		case err := <-f.Err():
-			if first == nil {
-				first = unavailable(fmt.Errorf("archive: %w", err))
-			}
-		case <-ctx.Done():
-			return ctx.Err()
-		}
-	}
-	return first
 }
 
 // roll finishes the newest stream and begins another right behind it. The

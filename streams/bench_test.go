@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
@@ -49,6 +50,30 @@ func BenchmarkAppend(b *testing.B) {
 			})
 		}
 	}
+}
+
+// BenchmarkArchive is what the copy of an event costs, the server that stores it
+// included.
+func BenchmarkArchive(b *testing.B) {
+	log := oneNode(b, streams.Interval)
+	fillRaw(b, log, b.N)
+	a := archiver(b, log)
+	before := processorTime(b)
+	b.ResetTimer()
+	if at, err := a.Copy(b.Context()); err != nil || int(at) != b.N {
+		b.Fatalf("archived up to %d: %v", at, err)
+	}
+	b.ReportMetric(float64((processorTime(b)-before).Nanoseconds())/float64(b.N), "cpu-ns/op")
+}
+
+// processorTime is what the process has used, which a busy neighbour does not
+// change.
+func processorTime(b *testing.B) time.Duration {
+	var u syscall.Rusage
+	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
+		b.Fatal(err)
+	}
+	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
 }
 
 // timed calls fn n times from a number of callers.
