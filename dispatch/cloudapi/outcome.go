@@ -90,9 +90,11 @@ func conclude(status int, header http.Header, body []byte, call Call, read bool)
 		o.Version = v
 	}
 	var answer object
-	if len(body) <= maxAnswer && json.Valid(body) {
-		answer, _ = parseObject(body)
-		o.Raw = scrub(body, call.Token)
+	if len(body) <= maxAnswer {
+		var whole bool
+		if answer, whole = parseObject(body); whole || json.Valid(body) {
+			o.Raw = scrub(body, call.Token)
+		}
 	}
 	if status >= 200 && status < 300 {
 		if read && answer.isTrue("success") {
