@@ -17,7 +17,7 @@ import (
 
 // small gives a world lanes of few jobs, so that backlogs are soon needed.
 func (w *world) small(d *Dispatcher) *Dispatcher {
-	d.laneJobs, d.numberJobs, d.advanceEvery = 12, 6, time.Millisecond
+	d.laneJobs, d.numberJobs, d.advanceEvery, d.expireEvery = 12, 6, time.Millisecond, 5*time.Millisecond
 	w.work.pending = 16
 	return d
 }

@@ -43,6 +43,7 @@ type Dispatcher struct {
 	// See there.
 	laneJobs, numberJobs int
 	advanceEvery         time.Duration
+	expireEvery          time.Duration
 
 	mu    sync.Mutex
 	lanes map[*lane]bool // that this process works
@@ -58,7 +59,7 @@ func New(c Config) *Dispatcher {
 		Config:   c,
 		turns:    newTurnstile(c.Clock, c.Rates, c.Policy),
 		lanes:    map[*lane]bool{},
-		laneJobs: laneJobs, numberJobs: numberJobs, advanceEvery: advanceEvery,
+		laneJobs: laneJobs, numberJobs: numberJobs, advanceEvery: advanceEvery, expireEvery: expireEvery,
 		reconcile: newReconciler(c.Facts, c.Logger),
 	}
 }

@@ -97,6 +97,7 @@ func (d *Dispatcher) begin(number int, tenure, calls context.Context) *lane {
 	l.working.Go(l.look)
 	l.working.Go(l.every(d.HoldEvery, l.holdAll))
 	l.working.Go(l.every(d.advanceEvery, l.advanceAll))
+	l.working.Go(l.every(d.expireEvery, l.expireSome))
 	return l
 }
 

@@ -62,9 +62,10 @@ type line struct {
 	overflow map[domain.Position]Delivery
 
 	age     time.Time // of the request that was read last
-	reading bool      // at most one reading and
-	writing bool      // one writing is under way
-	closing bool      // and that is the last one
+	sweep   sweep
+	reading bool // at most one reading and
+	writing bool // one writing is under way
+	closing bool // and that is the last one
 }
 
 // open reports whether the backlog may take what is handed out.

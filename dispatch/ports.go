@@ -63,6 +63,9 @@ type Backlog struct {
 	// NoTemplates asks a reading to leave out requests of template messages
 	// ([message.AsksTemplate]); it is not recorded.
 	NoTemplates bool
+	// Expired, unless it is zero, asks a reading for nothing but requests that
+	// expire until then ([message.AsksUntil]); it is not recorded either.
+	Expired time.Time
 	// Version changes with every write. A process that does not know the newest
 	// one no longer works the lane, and may not write.
 	Version uint64

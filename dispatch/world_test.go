@@ -505,12 +505,18 @@ func (s *spill) ReadBacklog(_ context.Context, b Backlog, most int) (page []Deli
 			return page, e.Position, false, nil
 		}
 		asks := e.Type == message.TypeSendRequested || e.Type == message.TypeSendRedriven
-		if asks && e.Key.Number == b.Number && message.AsksBulk(e.Type, e.Facts) == b.Bulk && !(b.NoTemplates && message.AsksTemplate(e.Type, e.Facts)) {
+		if asks && e.Key.Number == b.Number && message.AsksBulk(e.Type, e.Facts) == b.Bulk &&
+			!(b.NoTemplates && message.AsksTemplate(e.Type, e.Facts)) && (b.Expired.IsZero() || expires(e, b.Expired)) {
 			page = append(page, Delivery{Event: e, Deliveries: 1, Raw: []byte("raw"),
 				Done: func() error { return nil }, Hold: func() error { return nil }, Reject: func(string) error { return nil }})
 		}
 	}
 	return page, domain.Position(len(events) + 1), true, nil
+}
+
+func expires(e domain.Event, by time.Time) bool {
+	until := message.AsksUntil(e.Type, e.Facts)
+	return !until.IsZero() && !until.After(by)
 }
 
 func (s *spill) count() (open, opened int) {

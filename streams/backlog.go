@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
 
@@ -33,6 +34,9 @@ type Backlog struct {
 	// NoTemplates asks ReadBacklog to leave out requests of template messages, as
 	// [message.AsksTemplate] tells them; it is not recorded.
 	NoTemplates bool
+	// Expired, unless it is zero, asks ReadBacklog for nothing but requests that
+	// expire until then, as [message.AsksUntil] tells; it is not recorded either.
+	Expired time.Time
 	// Version of the record as its owner knows it, changed by every write; 0:
 	// there is none.
 	Version uint64
@@ -249,8 +253,16 @@ func (l Backlog) covers(r record) bool {
 	if json.Unmarshal(r.data, &env) != nil || env.Number != l.Number {
 		return false
 	}
-	return (env.Type == message.TypeSendRequested || env.Type == message.TypeSendRedriven) && message.AsksBulk(env.Type, env.Facts) == l.Bulk &&
-		!(l.NoTemplates && message.AsksTemplate(env.Type, env.Facts))
+	switch {
+	case env.Type != message.TypeSendRequested && env.Type != message.TypeSendRedriven,
+		message.AsksBulk(env.Type, env.Facts) != l.Bulk,
+		l.NoTemplates && message.AsksTemplate(env.Type, env.Facts):
+		return false
+	case l.Expired.IsZero():
+		return true
+	}
+	until := message.AsksUntil(env.Type, env.Facts)
+	return !until.IsZero() && !until.After(l.Expired)
 }
 
 // marks remembers, by subject, a position at which the log holds an event.

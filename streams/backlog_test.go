@@ -136,31 +136,45 @@ func TestBacklogIsReadInOrder(t *testing.T) {
 	}
 }
 
-// A reading may leave out requests of templates, and goes past them.
-func TestBacklogIsReadWithoutTemplates(t *testing.T) {
+// A reading may leave out requests of templates, or all that do not expire until
+// some time, and goes past them.
+func TestBacklogIsReadInPart(t *testing.T) {
 	t.Parallel()
 	b := oneNode(t, streams.Interval)
-	var texts []domain.EventID
-	for i := range 20 {
+	over := time.Now()
+	var texts, expired []domain.EventID
+	for i := range 30 {
 		texts = append(texts, send(t, b, number, fmt.Sprint(i)).ID)
-		e, err := domain.NewEvent(outgoing(number), time.Now(), "test", &message.SendRequested{Type: message.Template, SendWords: message.SendWords{To: "+14155550100"}})
+		f := &message.SendRequested{Type: message.Template, SendWords: message.SendWords{To: "+14155550100"}}
+		f.ExpiresAt = []time.Time{{}, over, over.Add(time.Second)}[i%3]
+		e, err := domain.NewEvent(outgoing(number), time.Now(), "test", f)
 		if err == nil {
-			e.Position, err = b.Events().Append(t.Context(), e, domain.First())
+			_, err = b.Events().Append(t.Context(), e, domain.First())
 		}
 		if err != nil {
 			t.Fatal(err)
 		}
+		if i%3 == 1 {
+			expired = append(expired, e.ID)
+		}
 	}
-	l := streams.Backlog{Tenant: tenantA, Number: number, From: 1}
-	all, end := readBacklog(t, b, l, 7)
-	l.NoTemplates = true
-	some, next := readBacklog(t, b, l, 7)
-	var got []domain.EventID
-	for _, d := range some {
-		got = append(got, d.Event.ID)
+	read := func(l streams.Backlog) (got []domain.EventID, next domain.Position) {
+		l.Tenant, l.Number, l.From = tenantA, number, 1
+		some, next := readBacklog(t, b, l, 7)
+		for _, d := range some {
+			got = append(got, d.Event.ID)
+		}
+		return got, next
 	}
-	if len(all) != 40 || !slices.Equal(got, texts) || next != end {
-		t.Errorf("%d of all up to %d, and up to %d without templates %v, want %v", len(all), end, next, got, texts)
+	all, end := read(streams.Backlog{})
+	if len(all) != 60 {
+		t.Errorf("%d of 60", len(all))
+	}
+	if got, next := read(streams.Backlog{NoTemplates: true}); !slices.Equal(got, texts) || next != end {
+		t.Errorf("without templates %v up to %d, want %v up to %d", got, next, texts, end)
+	}
+	if got, next := read(streams.Backlog{Expired: over}); !slices.Equal(got, expired) || next != end {
+		t.Errorf("expired are %v up to %d, want %v up to %d", got, next, expired, end)
 	}
 }
 

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"reflect"
 	"testing"
+	"time"
 
 	"github.com/sendlog/sendlog/domain"
 	"github.com/sendlog/sendlog/domain/logtest"
@@ -293,6 +294,20 @@ func TestAsksTemplate(t *testing.T) {
 	}
 	if message.AsksTemplate(message.TypeSendRequested, []byte("{")) {
 		t.Error("facts that cannot be read ask for a template")
+	}
+}
+
+// A request says without its personal part when it expires.
+func TestAsksUntil(t *testing.T) {
+	t.Parallel()
+	at := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
+	for want, f := range map[time.Time]domain.Fact{at: asked(message.Options{ExpiresAt: at}), {}: requested()} {
+		if e := happened(t, f)[0]; !message.AsksUntil(e.Type, e.Facts).Equal(want) {
+			t.Errorf("until %s, want %s", message.AsksUntil(e.Type, e.Facts), want)
+		}
+	}
+	if u := message.AsksUntil(message.TypeSendRequested, []byte("{")); !u.IsZero() {
+		t.Errorf("facts that cannot be read ask until %s", u)
 	}
 }
 

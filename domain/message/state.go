@@ -86,6 +86,19 @@ func AsksTemplate(eventType string, facts json.RawMessage) bool {
 	return eventType == TypeSendRequested && json.Unmarshal(facts, &asked) == nil && asked.Type == Template
 }
 
+// AsksUntil returns when what an event of this type with these facts asks for
+// expires, and the zero time when it does not say so. Like [AsksBulk] it reads no
+// personal part.
+func AsksUntil(eventType string, facts json.RawMessage) time.Time {
+	var asked struct {
+		ExpiresAt time.Time `json:"expires_at"`
+	}
+	if eventType != TypeSendRequested || json.Unmarshal(facts, &asked) != nil {
+		return time.Time{}
+	}
+	return asked.ExpiresAt
+}
+
 // Apply folds one event. Events must come in order, each once.
 func (s *State) Apply(e domain.Event) error {
 	if e.Position <= s.Last {
