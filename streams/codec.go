@@ -1,10 +1,12 @@
 package streams
 
 import (
+	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -56,7 +58,7 @@ func (c codec) encode(e domain.Event) ([]byte, error) {
 			return nil, fmt.Errorf("seal %s: %w", e.Type, err)
 		}
 	}
-	b, err := domain.JSON(env)
+	b, err := env.encode()
 	if err != nil {
 		return nil, fmt.Errorf("encode %s: %w", e.Type, err)
 	}
@@ -64,6 +66,51 @@ func (c codec) encode(e domain.Event) ([]byte, error) {
 		return nil, domain.Errorf(domain.TooLarge, nil, "the event would be %d bytes; the log takes %d", len(b), domain.MaxEvent)
 	}
 	return b, nil
+}
+
+// encode writes the envelope as encoding/json would, at a third of the cost;
+// every fact passes here. Facts stay as they are.
+func (env envelope) encode() ([]byte, error) {
+	if !json.Valid(env.Facts) {
+		return nil, errors.New("its facts are no JSON")
+	}
+	b := make([]byte, 0, 384+len(env.Facts)+base64.StdEncoding.EncodedLen(len(env.Sealed)))
+	b = appendText(append(b, `{"id":`...), string(env.ID))
+	b = appendText(append(b, `,"type":`...), env.Type)
+	b = strconv.AppendInt(append(b, `,"v":`...), int64(env.Version), 10)
+	b = appendText(append(b, `,"tenant":`...), string(env.Tenant))
+	b = appendText(append(b, `,"key":`...), env.Key)
+	b = appendMember(b, `,"number":`, string(env.Number))
+	b, err := env.At.AppendText(append(b, `,"at":"`...))
+	if err != nil {
+		return nil, err
+	}
+	b = append(b, '"')
+	b = appendMember(b, `,"causation":`, string(env.Causation))
+	b = appendMember(b, `,"correlation":`, env.Correlation)
+	b = appendMember(b, `,"actor":`, env.Actor)
+	b = appendMember(b, `,"trace":`, env.Trace)
+	b = append(append(b, `,"facts":`...), env.Facts...)
+	if len(env.Sealed) > 0 {
+		b = append(base64.StdEncoding.AppendEncode(append(b, `,"sealed":"`...), env.Sealed), '"')
+	}
+	return append(b, '}'), nil
+}
+
+// appendMember appends a member whose value is a text, unless that is empty.
+func appendMember(b []byte, name, value string) []byte {
+	if value == "" {
+		return b
+	}
+	return appendText(append(b, name...), value)
+}
+
+func appendText(b []byte, s string) []byte {
+	if strings.ContainsFunc(s, func(r rune) bool { return r < ' ' || r > '~' || r == '"' || r == '\\' }) {
+		quoted, _ := domain.JSON(s) // of a string it never fails
+		return append(b, quoted...)
+	}
+	return append(append(append(b, '"'), s...), '"')
 }
 
 func keyText(k domain.Kind, id string) string { return string(k) + "." + id }

@@ -156,6 +156,60 @@ func TestEncodeRefuses(t *testing.T) {
 	}
 }
 
+// An envelope is written as encoding/json writes it.
+func TestEnvelopeIsJSON(t *testing.T) {
+	t.Parallel()
+	rapid.Check(t, func(t *rapid.T) {
+		text := func(label string) string { return rapid.String().Draw(t, label) }
+		env := envelope{
+			ID: domain.EventID(text("id")), Type: text("type"), Version: rapid.Int().Draw(t, "version"), Tenant: domain.TenantID(text("tenant")),
+			Key: text("key"), Number: domain.NumberID(text("number")), At: time.Unix(rapid.Int64Range(0, 1<<35).Draw(t, "at"), rapid.Int64Range(0, 1e9-1).Draw(t, "ns")),
+			Causation: domain.EventID(text("causation")), Correlation: text("correlation"), Actor: text("actor"), Trace: text("trace"),
+			Facts: draw(t, "facts"), Sealed: rapid.SliceOf(rapid.Byte()).Draw(t, "sealed"),
+		}
+		got, err := env.encode()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if want, err := domain.JSON(env); err != nil || !bytes.Equal(got, want) {
+			t.Fatalf("written as\n%s\nwant\n%s (%v)", got, want, err)
+		}
+	})
+	for name, env := range map[string]envelope{
+		"facts that are no JSON":        {Facts: []byte(`{"a":`)},
+		"no facts":                      {},
+		"a time that cannot be written": {Facts: []byte(`{}`), At: time.Date(10000, 1, 1, 0, 0, 0, 0, time.UTC)},
+	} {
+		if b, err := env.encode(); err == nil {
+			t.Errorf("%s: %s", name, b)
+		}
+	}
+}
+
+// What a server answers to a publish is read as what it says.
+func TestAcknowledged(t *testing.T) {
+	t.Parallel()
+	for answer, want := range map[string]uint64{
+		`{"stream":"EVENTS","seq":7}`:                                   7,
+		`{"stream":"EVENTS","domain":"hub","seq":18446744073709551615}`: 18446744073709551615,
+		`{"stream":"EVENTS","seq":7,"duplicate": true}`:                 7,
+		`{"stream": "EVENTS", "seq": 12, "x": {"seq": 3}}`:              12,
+	} {
+		if got, err := acknowledged([]byte(answer)); err != nil || got != want {
+			t.Errorf("%s: %d, %v", answer, got, err)
+		}
+	}
+	_, err := acknowledged([]byte(`{"error":{"code":400,"err_code":10071,"description":"wrong last sequence: 3"},"stream":"EVENTS","seq":0}`))
+	if judge(err) != conflict {
+		t.Errorf("an error: %v", err)
+	}
+	for _, answer := range []string{"", "+OK", `{"stream":"EVENTS","seq":0}`, `{"stream":"EVENTS","seq":-1}`, `{"stream":"EVENTS"}`, `{"stream":"EVENTS","seq":7`, `[]`} {
+		if seq, err := acknowledged([]byte(answer)); err == nil || judge(err) != askAgain {
+			t.Errorf("%q: %d, %v", answer, seq, err)
+		}
+	}
+}
+
 // Nothing anybody may store makes a reader panic.
 func FuzzDecode(f *testing.F) {
 	c := newCodec(f)

@@ -1,7 +1,9 @@
 package streams
 
 import (
+	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"strconv"
@@ -196,11 +198,11 @@ func (p publish) settle(ctx context.Context) (uint64, error) {
 	last := time.Now().Add(domain.AppendTimeout)
 	for wait := retryFirst; ; wait = min(2*wait, retryMost) {
 		try, done := context.WithTimeout(ctx, min(tryTimeout, time.Until(last)))
-		ack, err := p.js.PublishMsg(try, p.msg, jetstream.WithRetryAttempts(0))
+		seq, err := p.once(try)
 		done()
 		switch judge(err) {
 		case stored:
-			return ack.Sequence, nil
+			return seq, nil
 		case conflict:
 			return 0, domain.ErrConflict
 		case tooLarge:
@@ -219,4 +221,38 @@ func (p publish) settle(ctx context.Context) (uint64, error) {
 			return 0, unavailable(err)
 		}
 	}
+}
+
+// once publishes and waits for the answer.
+func (p publish) once(ctx context.Context) (uint64, error) {
+	answer, err := p.js.Conn().RequestMsgWithContext(ctx, p.msg)
+	if err != nil {
+		return 0, err
+	}
+	return acknowledged(answer.Data)
+}
+
+// acknowledged reads the answer to a publish: the sequence under which it is
+// stored.
+func acknowledged(answer []byte) (uint64, error) {
+	// Nearly all say no more than {"stream":"EVENTS","seq":7}.
+	if rest, ok := bytes.CutSuffix(answer, []byte("}")); ok && bytes.HasPrefix(answer, []byte(`{"stream":"`)) {
+		_, seq, _ := bytes.Cut(rest, []byte(`","seq":`))
+		if n, err := strconv.ParseUint(string(seq), 10, 64); err == nil && n > 0 {
+			return n, nil
+		}
+	}
+	var said struct {
+		Error    *jetstream.APIError `json:"error"`
+		Sequence uint64              `json:"seq"`
+	}
+	switch err := json.Unmarshal(answer, &said); {
+	case err != nil:
+		return 0, fmt.Errorf("read the answer to a publish: %w", err)
+	case said.Error != nil:
+		return 0, said.Error
+	case said.Sequence == 0:
+		return 0, errors.New("the answer to a publish names no sequence")
+	}
+	return said.Sequence, nil
 }

@@ -31,8 +31,11 @@ func subjectOf(k domain.Key) (string, error) {
 	if !storedKinds[k.Kind] {
 		return "", domain.Errorf(domain.Bug, nil, "no stream holds keys of kind %q", k.Kind)
 	}
-	return fmt.Sprintf("evt.%02d.%s.%s.%s", domain.Lane(k.Number), k.Kind, k.Tenant, k.ID), nil
+	return "evt." + laneName(domain.Lane(k.Number)) + "." + string(k.Kind) + "." + string(k.Tenant) + "." + k.ID, nil
 }
+
+// laneName is a lane in a subject: two digits.
+func laneName(lane int) string { return string([]byte{'0' + byte(lane/10), '0' + byte(lane%10)}) }
 
 // anyLane returns what matches every subject a key may have. A message has one
 // lane, that of the number it leaves from; its id is the tenant's alone, and
@@ -43,7 +46,7 @@ func anyLane(k domain.Key, subject string) string {
 	if k.Kind != domain.KindMessage {
 		return subject
 	}
-	return fmt.Sprintf("evt.*.%s.%s.%s", k.Kind, k.Tenant, k.ID)
+	return "evt.*." + string(k.Kind) + "." + string(k.Tenant) + "." + k.ID
 }
 
 // parseSubject is the inverse of subjectOf, as far as a subject goes: the
@@ -54,7 +57,7 @@ func parseSubject(s string) (lane int, kind domain.Kind, tenant domain.TenantID,
 		return 0, "", "", "", fmt.Errorf("subject %q is not of an event", s)
 	}
 	lane, err = strconv.Atoi(t[1])
-	if err != nil || lane < 0 || lane >= domain.Lanes || t[1] != fmt.Sprintf("%02d", lane) {
+	if err != nil || lane < 0 || lane >= domain.Lanes || t[1] != laneName(lane) {
 		return 0, "", "", "", fmt.Errorf("subject %q has no such lane", s)
 	}
 	if kind = domain.Kind(t[2]); !storedKinds[kind] {

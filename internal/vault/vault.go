@@ -19,6 +19,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"strconv"
 	"sync"
 
 	"github.com/tink-crypto/tink-go/v2/aead"
@@ -264,5 +265,5 @@ func (v *Vault) unwrap(wrapped []byte, t domain.TenantID) (*dataKey, error) {
 func wrapData(t domain.TenantID) []byte { return []byte("datakey:" + string(t)) }
 
 func associated(t domain.TenantID, label string) []byte {
-	return fmt.Appendf(nil, "%d:%s|%s", len(t), t, label)
+	return []byte(strconv.Itoa(len(t)) + ":" + string(t) + "|" + label)
 }
