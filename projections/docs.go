@@ -29,6 +29,7 @@ type Docs struct {
 	ctx     context.Context // of the batch: a fold may have to fetch a document
 	store   Store
 	gen     generation
+	recent  *recent      // what was written last
 	event   domain.Event // the one being folded
 	entries map[Ref]*entry
 	changed []Ref // in the order of their first change
@@ -40,6 +41,7 @@ type Docs struct {
 type entry struct {
 	raw     json.RawMessage // as fetched
 	doc     Document        // decoded, or put by a fold; nil when absent
+	size    int             // bytes, as far as known
 	stored  bool            // the store has a version of it
 	changed bool
 }
@@ -56,8 +58,8 @@ const (
 	fetchBudget = 8 << 20
 )
 
-func newDocs(ctx context.Context, store Store, gen generation) *Docs {
-	return &Docs{ctx: ctx, store: store, gen: gen, entries: map[Ref]*entry{}}
+func newDocs(ctx context.Context, store Store, gen generation, known *recent) *Docs {
+	return &Docs{ctx: ctx, store: store, gen: gen, recent: known, entries: map[Ref]*entry{}}
 }
 
 // prefetch loads documents with one Get per collection and chunk.
@@ -65,6 +67,10 @@ func (d *Docs) prefetch(refs []Ref) error {
 	byCollection := map[string][]string{}
 	for _, r := range refs {
 		if _, ok := d.entries[r]; ok {
+			continue
+		}
+		if k, ok := d.recent.find(r); ok {
+			d.entries[r] = &entry{doc: k.doc, size: k.size, stored: true}
 			continue
 		}
 		d.entries[r] = nil // wanted once; fetched below or when the fold asks
@@ -94,7 +100,7 @@ func (d *Docs) fetch(collection string, ids []string) (int, error) {
 	size := 0
 	for _, id := range ids {
 		doc := found[id]
-		d.entries[Ref{collection, id}] = &entry{raw: doc.Body, stored: doc.Body != nil}
+		d.entries[Ref{collection, id}] = &entry{raw: doc.Body, size: len(doc.Body), stored: doc.Body != nil}
 		size += len(doc.Body)
 	}
 	return size, nil
@@ -104,6 +110,10 @@ func (d *Docs) fetch(collection string, ids []string) (int, error) {
 func (d *Docs) entry(r Ref) (*entry, error) {
 	if e := d.entries[r]; e != nil {
 		return e, nil
+	}
+	if k, ok := d.recent.find(r); ok {
+		d.entries[r] = &entry{doc: k.doc, size: k.size, stored: true}
+		return d.entries[r], nil
 	}
 	if _, err := d.fetch(r.Collection, []string{r.ID}); err != nil {
 		return nil, err
@@ -205,7 +215,7 @@ func (d *Docs) mark(r Ref, e *entry) {
 	if !e.changed {
 		e.changed = true
 		d.changed = append(d.changed, r)
-		d.dirty += len(e.raw)
+		d.dirty += e.size
 	}
 }
 
@@ -224,7 +234,8 @@ func (d *Docs) batch(from, to domain.Position) (Batch, error) {
 		if err != nil {
 			return Batch{}, fmt.Errorf("encode a document of %s: %w", r.Collection, err)
 		}
-		b.Puts = append(b.Puts, Put{collection, Doc{ID: r.ID, Last: e.doc.head().LastPosition, Body: body}})
+		e.size = len(body)
+		b.Puts = append(b.Puts, Put{collection, Doc{ID: r.ID, Last: e.doc.head().LastPosition, Body: body}, !e.stored})
 	}
 	return b, nil
 }

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"sync"
 
 	"github.com/sendlog/sendlog/domain"
@@ -20,7 +21,7 @@ type Config struct {
 	Meter     domain.Meter // nil: nothing is counted
 	Log       *slog.Logger // nil: nothing is logged
 	Models    []Model      // nil: [Models]
-	Batch     int          // events folded at once; 0: 1000
+	Batch     int          // events folded at once; 0: 2000
 	// Alone says that no other process writes to the store while this one has
 	// it: what was learnt of it stays true.
 	Alone bool
@@ -102,12 +103,36 @@ func (l *Library) Follow(ctx context.Context) error {
 // returns an error of kind domain.Unavailable when ctx ends first, or when a
 // model has stopped before pos.
 func (l *Library) WaitFor(ctx context.Context, pos domain.Position) error {
+	if !l.holds(pos) {
+		defer l.Hurry()()
+	}
 	for _, s := range l.shelves {
 		if err := s.progress.wait(ctx, pos); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+func (l *Library) holds(pos domain.Position) bool {
+	return !slices.ContainsFunc(l.shelves, func(s *shelf) bool {
+		at, _ := s.progress.state()
+		return at < pos
+	})
+}
+
+// Hurry says that somebody waits for what is folded next: until done is called,
+// events gather for no longer than they must. What gathers now is written at
+// once.
+func (l *Library) Hurry() (done func()) {
+	for _, s := range l.shelves {
+		s.waiters.come()
+	}
+	return func() {
+		for _, s := range l.shelves {
+			s.waiters.leave()
+		}
+	}
 }
 
 // Health is how one model is.

@@ -107,10 +107,12 @@ func (l *Library) Messages(ctx context.Context, t domain.TenantID, f MessageFilt
 		}
 		where = append(where, Match{"contact", c.contacts()})
 	}
-	if statuses != nil {
-		if len(statuses) == 0 {
-			return nil, nil, nil
-		}
+	switch {
+	case statuses == nil && f.Customer == "":
+		where = append(where, Match{"status", append([]string{message.Received}, outgoing...)})
+	case statuses != nil && len(statuses) == 0:
+		return nil, nil, nil
+	case statuses != nil:
 		where = append(where, Match{"status", statuses})
 	}
 	docs, next, err := list[messageDoc](ctx, l, gen, inMessages, where, page)

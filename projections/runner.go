@@ -13,16 +13,11 @@ import (
 const (
 	// batchEvents bounds the events of one batch by default: one fetch and one
 	// write serve them all.
-	batchEvents = 1000
+	batchEvents = 2000
 
 	// batchBudget is where a batch is cut (estimated bytes to write), so that
 	// it stays below MaxBatchBytes with escapes and any one event on top.
 	batchBudget = 3 << 20
-
-	// writeEvery is the least time between two writes of a live model that
-	// keeps up: every write costs the same again, whether it has one event or
-	// a hundred. After a quiet moment the first event is written at once.
-	writeEvery = 20 * time.Millisecond
 
 	// writeTimeout bounds one write and its announcement. They are not cut
 	// short when the runner is stopped: a write whose answer is not awaited
@@ -50,17 +45,20 @@ type runner struct {
 	trouble   func(error)                 // told of each failure that is retried
 	well      func()                      // told when the log and the store answer again
 	live      func(context.Context) error // asked before each write: is this still the generation that is read? nil while building
+	gather    *gathering                  // how long events gather between two writes; nil while building
 	at        domain.Position             // the checkpoint, as far as known
 	cursor    Cursor                      // nil until opened, and after a failure
 	ahead     []domain.Event              // read, not yet folded
 	unsaved   *fold                       // folded, not known to be written
+	written   int                         // events of the newest batch
+	recent    recent                      // documents as they are stored and, in unsaved, changed
 }
 
 // fold is a folded batch on its way to the store.
 type fold struct {
-	batch   Batch
-	notices []Notice
-	events  int
+	batch  Batch
+	docs   *Docs
+	events int
 }
 
 // forever is a position that is never reached.
@@ -73,11 +71,13 @@ const forever = ^domain.Position(0)
 func (r *runner) run(ctx context.Context, until domain.Position) error {
 	defer r.rewind()
 	for r.at < until {
-		began := r.config.Clock.Now()
+		if r.gather != nil {
+			r.gather.begin(r.config.Clock.Now())
+		}
 		if err := r.persist(ctx, func() error { return r.step(ctx, until) }); err != nil {
 			return err
 		}
-		if err := r.pause(ctx, began); err != nil {
+		if err := r.pause(ctx); err != nil {
 			return err
 		}
 	}
@@ -85,12 +85,12 @@ func (r *runner) run(ctx context.Context, until domain.Position) error {
 }
 
 // pause lets events gather before the next write of a live model. What was read
-// already is not kept waiting.
-func (r *runner) pause(ctx context.Context, began time.Time) error {
-	if r.live == nil || len(r.ahead) > 0 {
+// already is not kept waiting, nor is what must still be there after a read that was full.
+func (r *runner) pause(ctx context.Context) error {
+	if r.gather == nil || len(r.ahead) > 0 || r.written >= r.config.Batch {
 		return nil
 	}
-	return r.config.Clock.Sleep(ctx, writeEvery-r.config.Clock.Now().Sub(began))
+	return r.gather.pause(ctx, r.config.Clock, r.written)
 }
 
 // persist repeats f with backoff until it succeeds, ctx ends, or trying again
@@ -199,7 +199,7 @@ func (r *runner) fold(ctx context.Context, until domain.Position) (*fold, error)
 	}
 	docs, n, err := r.foldEvents(ctx, events)
 	if err != nil && n > 0 && final(err) {
-		docs, n, err = r.foldEvents(ctx, events[:n]) // afresh: the failed event may have changed documents
+		docs, n, err = r.foldEvents(ctx, events[:n])
 	}
 	if err != nil {
 		return nil, err
@@ -212,13 +212,18 @@ func (r *runner) fold(ctx context.Context, until domain.Position) (*fold, error)
 		return nil, domain.Errorf(domain.Bug, err, "read model %s cannot write its documents at %d", r.gen.model.Name, to)
 	}
 	r.ahead = r.ahead[n:]
-	return &fold{batch, docs.notices, n}, nil
+	return &fold{batch, docs, n}, nil
 }
 
 // foldEvents folds events into fresh [Docs] and returns how many it folded.
-func (r *runner) foldEvents(ctx context.Context, events []domain.Event) (*Docs, int, error) {
+func (r *runner) foldEvents(ctx context.Context, events []domain.Event) (_ *Docs, n int, err error) {
+	defer func() {
+		if err != nil { // documents may have been changed, and are not written
+			r.recent.forget()
+		}
+	}()
 	m := r.gen.model
-	docs := newDocs(ctx, r.config.Store, r.gen)
+	docs := newDocs(ctx, r.config.Store, r.gen, &r.recent)
 	var refs []Ref
 	for _, e := range events {
 		if m.Types[e.Type] > 0 {
@@ -258,9 +263,10 @@ func (r *runner) write(ctx context.Context) error {
 		}
 		return fmt.Errorf("write %s up to %d: %w", r.gen.name(), f.batch.To, err)
 	}
-	r.unsaved, r.at = nil, f.batch.To
+	r.unsaved, r.at, r.written = nil, f.batch.To, f.events
 	r.config.Meter.Add(domain.EventsFolded, f.events, r.gen.model.Name)
-	r.announce(ctx, f.notices)
+	r.recent.keep(f.docs)
+	r.announce(ctx, f.docs.notices)
 	r.moved(r.at, f.events)
 	return nil
 }
@@ -282,6 +288,7 @@ func (r *runner) rewind() {
 		_ = r.cursor.Close() // nothing was written through it
 	}
 	r.cursor, r.ahead, r.unsaved = nil, nil, nil
+	r.recent.forget()
 }
 
 // identify asks the log who it is and how long.

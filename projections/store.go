@@ -85,6 +85,7 @@ type Ref struct {
 type Put struct {
 	Collection string
 	Doc
+	Fresh bool `json:",omitempty"` // the generation has no version of it at From
 }
 
 // Batch is what the events From+1..To changed.
@@ -121,9 +122,10 @@ type Index struct {
 	Sort   string
 }
 
-// Query asks for a page over a declared index: the fields of Where are those
-// of the index, in its order. Without Where and Sort it walks the whole
-// collection by id.
+// Query asks for a page over a declared index: the fields of Where begin with
+// those of the index, in its order. What other fields narrow further is looked
+// at one by one, so there should not be much of it. Without Where and Sort it
+// walks the whole collection by id, which may cost as much for each page.
 type Query struct {
 	Collection string
 	Where      []Match

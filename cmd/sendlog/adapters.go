@@ -134,7 +134,10 @@ func (a announcer) Announce(ctx context.Context, notices []projections.Notice) e
 }
 
 // feed gives the API what is announced.
-type feed struct{ live *streams.Live }
+type feed struct {
+	live  *streams.Live
+	hurry func() (done func()) // says that somebody waits for it
+}
 
 // Subscribe implements api.Feed.
 func (f feed) Subscribe(ctx context.Context, t domain.TenantID) (<-chan api.Live, error) {
@@ -151,6 +154,7 @@ func (f feed) About(ctx context.Context, t domain.TenantID, id domain.MessageID)
 	if err != nil {
 		return nil, err
 	}
+	context.AfterFunc(ctx, f.hurry())
 	return passed(ctx, in), nil
 }
 

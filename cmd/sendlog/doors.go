@@ -67,7 +67,7 @@ func (h *house) openDoors(ctx context.Context) error {
 		Ports: api.Ports{
 			Audit: audit{h.broker.Tenants()}, Canceller: &message.Canceller{Clock: h.clock, Log: h.broker.Events(), Past: past, Proofs: proofs},
 			Checks: h.checks(), Customers: lib, Doctor: h, DeadLetters: lib,
-			Directory: h.directory, Feed: feed{h.broker.Live()}, Freshness: lib,
+			Directory: h.directory, Feed: feed{h.broker.Live(), h.library.Hurry}, Freshness: lib,
 			Governor: h.registry, Inbox: h.inbox, Issuer: h.registry, Messages: lib,
 			Metrics: h.meter.handler(), Notices: lib, Quarantine: quarantine{h.broker.Quarantine(h.vault)},
 			Rebuilds: newRebuilds(h.library), Redrives: redriving, Registrar: h.registry, Rotation: rotation,

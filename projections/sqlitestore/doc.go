@@ -7,7 +7,7 @@
 // small pool reads. A batch is one transaction. The directory is 0700 and the
 // file 0600, because documents hold what people wrote.
 //
-// Every collection is a table of id, last position and JSON text; declared
-// indexes are on columns that SQLite itself derives from the text, so a
-// document has one form only.
+// Every collection is a table of id, last position and JSON text. Beside them a
+// row has numbers of eight bytes, made of the id and of what the declared
+// indexes are over: the indexes are on those.
 package sqlitestore

@@ -7,55 +7,12 @@ import (
 	"encoding/json"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/sendlog/sendlog/domain"
 	"github.com/sendlog/sendlog/projections"
 )
-
-// createTable makes one collection: the document as text, and the members its
-// indexes need as columns derived from it.
-func createTable(ctx context.Context, tx *sql.Tx, c projections.Collection) error {
-	columns := []string{"id TEXT NOT NULL PRIMARY KEY", "last INTEGER NOT NULL", "body TEXT NOT NULL"}
-	var derived []string
-	for _, index := range c.Indexes {
-		for _, field := range append(slices.Clone(index.Fields), index.Sort) {
-			if !slices.Contains(derived, field) {
-				derived = append(derived, field)
-				columns = append(columns, fmt.Sprintf("%s AS (json_extract(body, '$.%s')) VIRTUAL", column(field), field))
-			}
-		}
-	}
-	if _, err := tx.ExecContext(ctx, "CREATE TABLE IF NOT EXISTS "+quote(c.Name)+" ("+strings.Join(columns, ", ")+")"); err != nil {
-		return err
-	}
-	for _, index := range c.Indexes {
-		var on []string
-		for _, field := range append(slices.Clone(index.Fields), index.Sort) {
-			on = append(on, column(field))
-		}
-		name := c.Name + "__" + strings.Join(append(slices.Clone(index.Fields), index.Sort), "_")
-		_, err := tx.ExecContext(ctx, "CREATE INDEX IF NOT EXISTS "+quote(name)+" ON "+quote(c.Name)+" ("+strings.Join(on, ", ")+", id)")
-		if err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-func putSQL(collection string) string {
-	return "INSERT INTO " + quote(collection) + ` (id, last, body) VALUES (?, ?, ?)
-		ON CONFLICT (id) DO UPDATE SET last = excluded.last, body = excluded.body WHERE excluded.last > last`
-}
-
-func deleteSQL(collection string) string { return "DELETE FROM " + quote(collection) + " WHERE id = ?" }
-
-// column is a member's name as a column; the prefix keeps it apart from our
-// own.
-func column(field string) string { return quote("m_" + field) }
-
-// quote makes an identifier of a name.
-func quote(name string) string { return `"` + strings.ReplaceAll(name, `"`, `""`) + `"` }
 
 // Get implements projections.Store.
 func (s *Store) Get(ctx context.Context, collection string, ids []string) (map[string]projections.Doc, error) {
@@ -63,13 +20,16 @@ func (s *Store) Get(ctx context.Context, collection string, ids []string) (map[s
 	if len(ids) == 0 {
 		return found, nil
 	}
-	where, arg := "id = ?", ids[0]
+	where, arg := "hash = ?", any(hash(ids[0]))
 	if len(ids) > 1 {
-		list, err := json.Marshal(ids)
-		if err != nil {
-			return nil, explain("read documents", err)
+		hashes := []byte{'['}
+		for i, id := range ids {
+			if i > 0 {
+				hashes = append(hashes, ',')
+			}
+			hashes = strconv.AppendInt(hashes, hash(id), 10)
 		}
-		where, arg = "id IN (SELECT value FROM json_each(?))", string(list)
+		where, arg = "hash IN (SELECT value FROM json_each(?))", string(append(hashes, ']'))
 	}
 	get, err := s.prepared(ctx, s.read, collection, "SELECT id, last, body FROM "+quote(collection)+" WHERE "+where)
 	if err != nil {
@@ -77,7 +37,9 @@ func (s *Store) Get(ctx context.Context, collection string, ids []string) (map[s
 	}
 	docs, err := scan(get.QueryContext(ctx, arg))
 	for _, d := range docs {
-		found[d.ID] = d
+		if len(ids) > 1 || d.ID == ids[0] {
+			found[d.ID] = d
+		}
 	}
 	return found, err
 }
@@ -110,12 +72,13 @@ func (s *Store) forget(collections []string) {
 			_ = stmt.Close() // nothing was written through it
 		}
 		delete(s.compiled, c)
+		delete(s.shapes, c)
 	}
 }
 
 // Range implements projections.Store. Every combination of values is one walk
 // along the index, and the walks are merged; so a page costs the same however
-// long the list is.
+// long the list is, unless it is narrowed beyond the index.
 func (s *Store) Range(ctx context.Context, q projections.Query) ([]projections.Doc, error) {
 	if q.Limit <= 0 {
 		return nil, nil
@@ -126,19 +89,27 @@ func (s *Store) Range(ctx context.Context, q projections.Query) ([]projections.D
 	}
 	sort := "0" // by id alone
 	if q.Sort != "" {
-		sort = column(q.Sort)
+		sort = quote(sortColumn(q.Sort))
 	}
 	orderBy := fmt.Sprintf(" ORDER BY sort %s, id %s LIMIT %d", order, order, q.Limit)
 	var (
 		walks []string
 		args  []any
 	)
+	fields, indexed, err := s.index(ctx, q)
+	if err != nil {
+		return nil, err
+	}
 	for _, values := range combinations(q.Where) {
 		walk := "SELECT id, last, body, " + sort + " AS sort FROM " + quote(q.Collection)
 		joint := " WHERE "
-		for i, m := range q.Where {
-			walk += joint + column(m.Field) + " = ?"
-			args, joint = append(args, values[i]), " AND "
+		if indexed > 0 {
+			walk += joint + quote(keyColumn(fields[:indexed])) + " = ?"
+			args, joint = append(args, hash(values[:indexed]...)), " AND "
+		}
+		for i, field := range fields { // the number alone proves nothing
+			walk += joint + "json_extract(body, '$." + field + "') = ?"
+			args = append(args, values[i])
 		}
 		if q.After != nil {
 			walk += joint + "(" + sort + ", id) " + after + " (?, ?)"
@@ -166,6 +137,27 @@ func (s *Store) Range(ctx context.Context, q projections.Query) ([]projections.D
 		return mergePages(docs, q)
 	}
 	return docs, nil
+}
+
+// index returns the fields a query is narrowed by, and how many of them, from
+// the first, the best index is over.
+func (s *Store) index(ctx context.Context, q projections.Query) (fields []string, indexed int, err error) {
+	c, err := s.shape(ctx, q.Collection)
+	if err != nil {
+		return nil, 0, explain("read documents", err)
+	}
+	for _, m := range q.Where {
+		fields = append(fields, m.Field)
+	}
+	for indexed = len(fields); indexed > 0; indexed-- {
+		if c.indexed(fields[:indexed]) {
+			return fields, indexed, nil
+		}
+	}
+	if len(fields) > 0 {
+		return nil, 0, domain.Errorf(domain.Bug, nil, "%s has no index that begins a query over %v", q.Collection, fields)
+	}
+	return nil, 0, nil
 }
 
 // maxWalks bounds the walks of one statement: SQLite compiles at most 500

@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"io/fs"
 	"net/url"
 	"os"
 	"path/filepath"
@@ -18,7 +19,10 @@ import (
 
 const (
 	// fileName is the database within the directory a store is given.
-	fileName = "readmodels.db"
+	fileName = "documents.db"
+
+	// formerName is the database of a layout that was left behind.
+	formerName = "readmodels.db"
 
 	// readers bounds the connections of queries; more would only queue for
 	// the same cores.
@@ -41,6 +45,7 @@ type Store struct {
 
 	mu       sync.Mutex
 	compiled map[string]map[string]*sql.Stmt // by collection and text
+	shapes   map[string]collection           // by name
 }
 
 var _ projections.Store = (*Store)(nil)
@@ -50,6 +55,9 @@ func Open(ctx context.Context, dir string) (*Store, error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, fmt.Errorf("make the directory of the read models: %w", err)
 	}
+	if err := removeFormer(dir); err != nil {
+		return nil, fmt.Errorf("remove the former file of the read models: %w", err)
+	}
 	path := filepath.Join(dir, fileName)
 	f, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o600) // SQLite gives -wal and -shm the same mode
 	if err != nil {
@@ -58,7 +66,7 @@ func Open(ctx context.Context, dir string) (*Store, error) {
 	if err := f.Close(); err != nil {
 		return nil, fmt.Errorf("make the file of the read models: %w", err)
 	}
-	s := &Store{compiled: map[string]map[string]*sql.Stmt{}}
+	s := &Store{compiled: map[string]map[string]*sql.Stmt{}, shapes: map[string]collection{}}
 	if s.write, err = open(path, 1, "_txlock=immediate"); err != nil {
 		return nil, err
 	}
@@ -69,6 +77,17 @@ func Open(ctx context.Context, dir string) (*Store, error) {
 		return nil, errors.Join(explain("make the tables", err), s.Close())
 	}
 	return s, nil
+}
+
+// removeFormer removes what a former layout has left. Read models are folded
+// again from the log.
+func removeFormer(dir string) error {
+	for _, suffix := range []string{"-wal", "-shm", ""} {
+		if err := os.Remove(filepath.Join(dir, formerName+suffix)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+	}
+	return nil
 }
 
 const schema = `
@@ -117,7 +136,7 @@ func (s *Store) Create(ctx context.Context, generation string, at projections.Ch
 // Apply implements projections.Store: one transaction.
 func (s *Store) Apply(ctx context.Context, b projections.Batch) error {
 	// Compiled before: the one connection that writes will be the transaction's.
-	puts, drops, unready := s.compile(ctx, b)
+	tables, unready := s.compile(ctx, b)
 	return s.inTx(ctx, "write a batch", func(tx *sql.Tx) error {
 		done, err := advance(ctx, tx, b)
 		if err != nil || done {
@@ -126,41 +145,24 @@ func (s *Store) Apply(ctx context.Context, b projections.Batch) error {
 		if unready != nil { // not before: of a generation that is gone, the place in it says more
 			return unready
 		}
-		for collection, stmt := range puts {
-			puts[collection] = tx.StmtContext(ctx, stmt)
+		// A transaction that is under way is finished: to watch for the end of
+		// ctx costs a goroutine for every statement.
+		ctx := context.WithoutCancel(ctx)
+		for _, t := range tables {
+			t.join(ctx, tx)
 		}
 		for _, p := range b.Puts {
-			if _, err := puts[p.Collection].ExecContext(ctx, p.ID, int64(p.Last), string(p.Body)); err != nil {
+			if err := tables[p.Collection].put(ctx, p); err != nil {
 				return err
 			}
 		}
-		for collection, stmt := range drops {
-			drops[collection] = tx.StmtContext(ctx, stmt)
-		}
 		for _, r := range b.Deletes {
-			if _, err := drops[r.Collection].ExecContext(ctx, r.ID); err != nil {
+			if err := tables[r.Collection].drop(ctx, r.ID); err != nil {
 				return err
 			}
 		}
 		return nil
 	})
-}
-
-// compile returns the statements a batch needs, by collection.
-func (s *Store) compile(ctx context.Context, b projections.Batch) (puts, drops map[string]*sql.Stmt, err error) {
-	puts, drops = map[string]*sql.Stmt{}, map[string]*sql.Stmt{}
-	add := func(to map[string]*sql.Stmt, collection string, text func(string) string) {
-		if to[collection] == nil && err == nil {
-			to[collection], err = s.prepared(ctx, s.write, collection, text(collection))
-		}
-	}
-	for _, p := range b.Puts {
-		add(puts, p.Collection, putSQL)
-	}
-	for _, r := range b.Deletes {
-		add(drops, r.Collection, deleteSQL)
-	}
-	return puts, drops, err
 }
 
 // advance moves the checkpoint, or reports that the batch was written before.

@@ -34,6 +34,7 @@ func Run(t *testing.T, open func(t *testing.T) projections.Store) {
 		{"values are data, whatever they look like", oddValues},
 		{"pages in both directions cover every match once", pages},
 		{"several values per field merge into one order", anyOf},
+		{"a list is narrowed beyond its index", narrows},
 		{"a collection can be walked by id", walks},
 		{"a batch of large documents fits", large},
 		{"readers do not wait for the writer or see half a document", concurrent},
@@ -374,6 +375,40 @@ func anyOf(t *testing.T, s projections.Store) {
 	}
 	if got := collect(t, s, query(true, 4, tenant, projections.Match{Field: "state"})); got != nil {
 		t.Errorf("a match without values matched %q", got)
+	}
+}
+
+func narrows(t *testing.T, s projections.Store) {
+	create(t, s)
+	var (
+		puts []projections.Put
+		want []string
+	)
+	for i := range 40 {
+		p, text := domain.Position(i+1), "even"
+		if i%2 == 1 {
+			text = "odd"
+		}
+		if i%6 == 3 { // odd, and of the right state
+			want = append(want, fmt.Sprintf("doc-%02d", i))
+		}
+		puts = append(puts, thing{ID: fmt.Sprintf("doc-%02d", i), Tenant: "t", Position: p, LastPosition: p,
+			State: []string{"a", "b", "c"}[i%3], Text: text}.put(t))
+	}
+	must(t, s.Apply(t.Context(), batch(0, 100, puts...)))
+	match := func(field string, values ...string) projections.Match {
+		return projections.Match{Field: field, AnyOf: values}
+	}
+	got := collect(t, s, query(false, 3, match("tenant", "t"), match("state", "a", "none"), match("text", "odd")))
+	if !slices.Equal(got, want) {
+		t.Errorf("by an index of two fields and one more: %q", got)
+	}
+	got = collect(t, s, query(false, 3, match("tenant", "t"), match("text", "odd"), match("state", "a")))
+	if !slices.Equal(got, want) {
+		t.Errorf("by an index of one field and two more: %q", got)
+	}
+	if got := collect(t, s, query(true, 3, match("tenant", "other"), match("text", "odd"))); len(got) != 0 {
+		t.Errorf("another tenant has %q", got)
 	}
 }
 
