@@ -125,7 +125,8 @@ type Index struct {
 // Query asks for a page over a declared index: the fields of Where begin with
 // those of the index, in its order. What other fields narrow further is looked
 // at one by one, so there should not be much of it. Without Where and Sort it
-// walks the whole collection by id, which may cost as much for each page.
+// walks the whole collection, in an order of the store's own, after the document
+// of After's id.
 type Query struct {
 	Collection string
 	Where      []Match

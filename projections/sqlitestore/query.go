@@ -83,14 +83,14 @@ func (s *Store) Range(ctx context.Context, q projections.Query) ([]projections.D
 	if q.Limit <= 0 {
 		return nil, nil
 	}
+	if q.Sort == "" && len(q.Where) == 0 {
+		return s.walk(ctx, q)
+	}
 	order, after := "ASC", ">"
 	if q.Desc {
 		order, after = "DESC", "<"
 	}
-	sort := "0" // by id alone
-	if q.Sort != "" {
-		sort = quote(sortColumn(q.Sort))
-	}
+	sort := quote(sortColumn(q.Sort))
 	orderBy := fmt.Sprintf(" ORDER BY sort %s, id %s LIMIT %d", order, order, q.Limit)
 	var (
 		walks []string
@@ -137,6 +137,16 @@ func (s *Store) Range(ctx context.Context, q projections.Query) ([]projections.D
 		return mergePages(docs, q)
 	}
 	return docs, nil
+}
+
+// walk reads a page of a whole collection, in the order of its ids' numbers.
+func (s *Store) walk(ctx context.Context, q projections.Query) ([]projections.Doc, error) {
+	where, args := "", []any(nil)
+	if q.After != nil {
+		where, args = " WHERE (hash, id) > (?, ?)", []any{hash(q.After.ID), q.After.ID}
+	}
+	return scan(s.read.QueryContext(ctx, fmt.Sprintf("SELECT id, last, body FROM %s%s ORDER BY hash, id LIMIT %d",
+		quote(q.Collection), where, q.Limit), args...))
 }
 
 // index returns the fields a query is narrowed by, and how many of them, from
