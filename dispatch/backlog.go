@@ -41,8 +41,8 @@ func (l *lane) place(v Delivery) {
 		return
 	}
 	switch {
-	case v.Due: // it has its own consumer, which hands out no more than memory holds
-		l.admit(n, v, false)
+	case v.Due:
+		l.placeDue(n, v)
 	case n.open() && at < n.stored.From:
 		// What came too early to be read then, or is done, and comes again. It is
 		// worked whatever the room, before what follows it to the same person: it
@@ -67,6 +67,7 @@ func (l *lane) tend(n *line) {
 	if l.stop.Err() != nil || !l.ready {
 		return
 	}
+	l.tendShelf(n)
 	if n.open() && n.behind() {
 		l.readOn(n)
 	}
@@ -81,7 +82,7 @@ func (l *lane) tend(n *line) {
 	case !n.open() && len(n.overflow) > 0:
 		n.writing = true
 		l.spawn(func(look int) { l.record(n, look) })
-	case !n.open() && n.jobs == 0:
+	case !n.open() && n.jobs == 0 && n.shelf.idle():
 		delete(l.lines, n.lineKey)
 	}
 }
@@ -278,11 +279,16 @@ func (l *lane) advance(n *line, look int) {
 // look finds the backlogs of the lane, which are this owner's from then on.
 // Until they are known nothing is taken: it may be behind one of them.
 func (l *lane) look() {
-	var stored []Backlog
+	var (
+		stored  []Backlog
+		shelves []Shelf
+	)
 	for {
 		var err error
 		if stored, err = l.d.Backlogs.Backlogs(l.stop, l.number); err == nil {
-			break
+			if shelves, err = l.d.Schedule.Shelves(l.stop, l.number); err == nil {
+				break
+			}
 		}
 		l.d.Logger.Warn("dispatch: backlogs cannot be looked up", "lane", l.number, "error", err.Error())
 		if l.d.Clock.Sleep(l.stop, logRetry) != nil {
@@ -306,6 +312,7 @@ func (l *lane) look() {
 		n := l.line(lineKey{b.Number, b.Bulk}, b.Tenant)
 		n.stored, n.cursor, n.unsure = b, b.From, true
 	}
+	l.find(shelves)
 	slices.SortFunc(waiting, func(a, b Delivery) int { return cmp.Compare(a.Event.Position, b.Event.Position) }) // (4)
 	waiting = append(waiting, l.parked...)
 	l.parked = nil

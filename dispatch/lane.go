@@ -40,19 +40,22 @@ type lane struct {
 	held   map[handle]*job   // everything taken and not done
 	chains map[string][]*job // per number, urgency and recipient, in order; the first is being worked
 	lines  map[lineKey]*line
-	coming int        // jobs that are being read
+	coming int        // jobs that are being read from backlogs,
+	taking int        // and from shelves
 	parked []Delivery // came while the backlogs were looked up
 	looks  int        // how often they were; what was begun before says nothing any more
 	ready  bool       // they are known
 }
 
-// handle tells jobs apart: a request and its copy from the schedule are two.
+// handle tells jobs apart: a request, its copy from the schedule, and that on a
+// shelf are three.
 type handle struct {
-	at  domain.Position
-	due bool
+	at    domain.Position
+	due   bool
+	place uint64
 }
 
-func handleOf(v Delivery) handle { return handle{v.Event.Position, v.Due} }
+func handleOf(v Delivery) handle { return handle{v.Event.Position, v.Due, v.Place} }
 
 // job is one event to act on: a request, or a redrive.
 type job struct {
@@ -66,9 +69,10 @@ type job struct {
 	template, stays bool
 	// owed says that it was read from the backlog: the lane's consumer may have
 	// forgotten it, and only the backlog remembers it.
-	owed   bool
-	sendAt time.Time
-	bad    error // why it cannot be read
+	owed    bool
+	sendAt  time.Time
+	expires time.Time
+	bad     error // why it cannot be read
 
 	mu       sync.Mutex
 	delivery Delivery // the newest one of this event
@@ -98,6 +102,7 @@ func (d *Dispatcher) begin(number int, tenure, calls context.Context) *lane {
 	l.working.Go(l.every(d.HoldEvery, l.holdAll))
 	l.working.Go(l.every(d.advanceEvery, l.advanceAll))
 	l.working.Go(l.every(d.expireEvery, l.expireSome))
+	l.working.Go(l.every(shelfLook, l.lookAtShelves))
 	return l
 }
 
@@ -165,7 +170,12 @@ func (l *lane) take(v Delivery) {
 // admit makes a delivery a job of its line. The caller holds the lock.
 func (l *lane) admit(n *line, v Delivery, owed bool) {
 	j := &job{event: v.Event, key: v.Event.Key, line: n, owed: owed, bad: v.Err, handle: handleOf(v), delivery: v}
-	j.chain, j.sendAt = readUp(v.Event)
+	var asked message.Options
+	j.chain, asked = readUp(v.Event)
+	j.sendAt, j.expires = asked.SendAt, asked.ExpiresAt
+	if v.Due && l.over(asked) {
+		j.chain = alone(v.Event) // nobody is sent anything, so nobody waits
+	}
 	j.template = asksTemplate(v.Event)
 	l.held[j.handle] = j
 	n.add(j)
@@ -188,25 +198,31 @@ func (l *lane) admit(n *line, v Delivery, owed bool) {
 	})
 }
 
-// readUp names the chain of an event, and when it may be sent: messages of one
+// readUp names the chain of an event, and what is asked for: messages of one
 // number and urgency to one person are worked in order. Those of the other
 // urgency have a chain of their own, so that nothing interactive waits for what
 // is bulk and in its backoff. A redrive comes long after its neighbours and has
 // no place among them.
-func readUp(e domain.Event) (chain string, sendAt time.Time) {
-	chain = e.Type + " " + e.Key.ID
+func readUp(e domain.Event) (chain string, asked message.Options) {
+	chain = alone(e)
 	defer func() { _ = recover() }() // whatever it holds: working it tells
 	var r message.SendRequested
 	if e.Type == message.TypeSendRequested && e.Decode(&r) == nil {
-		return string(e.Key.Number) + " " + r.Priority + " " + r.Line(e.Key.ID), r.SendAt
+		return string(e.Key.Number) + " " + r.Priority + " " + r.Line(e.Key.ID), r.Options
 	}
-	return chain, time.Time{}
+	return chain, asked
 }
+
+// alone is the chain of what has no place among its neighbours.
+func alone(e domain.Event) string { return e.Type + " " + e.Key.ID }
 
 // postpone hands a request to the schedule, which hands it out again.
 func (l *lane) postpone(j *job) {
 	for l.stop.Err() == nil {
 		err := l.schedule(j)
+		if err == nil && j.handle.place > 0 {
+			err = l.d.Schedule.Unshelve(l.stop, j.handle.place)
+		}
 		if err == nil {
 			l.done(j, l.finish)
 			return
@@ -248,7 +264,7 @@ func (l *lane) join(j *job) {
 // work works a chain from its first job until it is empty.
 func (l *lane) work(j *job) {
 	for j != nil && l.stop.Err() == nil {
-		if end := l.act(j); end != nil {
+		if end := l.act(j); end != nil && l.clear(j) {
 			l.done(j, end)
 		}
 		j = l.next(j)
@@ -284,7 +300,7 @@ func (l *lane) act(j *job) (end func(Delivery)) {
 		if l.bury(j.latest(), err) {
 			return l.reject
 		}
-		if !j.owed {
+		if !j.owed && j.handle.place == 0 {
 			return func(Delivery) {} // it is handed out again
 		}
 		_ = l.d.Clock.Sleep(l.stop, logRetry) // nobody hands it out again: it is tried until the tenure ends

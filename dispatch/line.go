@@ -66,6 +66,8 @@ type line struct {
 	reading bool // at most one reading and
 	writing bool // one writing is under way
 	closing bool // and that is the last one
+
+	shelf shelf
 }
 
 // open reports whether the backlog may take what is handed out.
@@ -97,6 +99,7 @@ func (n *line) add(j *job) {
 		i, _ := slices.BinarySearch(n.order, j.handle.at)
 		n.order = slices.Insert(n.order, i, j.handle.at)
 	}
+	n.shelf.count(j, 1)
 }
 
 func (n *line) remove(j *job) {
@@ -107,6 +110,7 @@ func (n *line) remove(j *job) {
 	if i, found := slices.BinarySearch(n.order, j.handle.at); found && !j.handle.due {
 		n.order = slices.Delete(n.order, i, i+1)
 	}
+	n.shelf.count(j, -1)
 }
 
 // oldest returns the position of the oldest job, or 0.
@@ -119,7 +123,7 @@ func (n *line) oldest() domain.Position {
 
 // room is how many more jobs a line may have.
 func (l *lane) room(n *line) int {
-	free := l.d.laneJobs - len(l.held) - l.coming
+	free := l.d.laneJobs - len(l.held) - l.coming - l.taking
 	if n.bulk {
 		free -= l.d.laneJobs / 4
 	}

@@ -18,7 +18,11 @@ type Delivery struct {
 	Deliveries int    // how often it was handed out, this time included
 	// Due says that this is the copy of a request that waited in the schedule.
 	// Its request may have left the log meanwhile; Event is whole either way.
-	Due    bool
+	Due bool
+	// Order says in which order copies became due: later ones have a greater one.
+	Order uint64
+	// Place is where the copy is on its shelf; 0: it is not from one.
+	Place  uint64
 	Done   func() error
 	Hold   func() error
 	Reject func(reason string) error
@@ -37,7 +41,20 @@ type Work interface {
 	Work(ctx context.Context, begin func(tenure context.Context, lane int) (take func(Delivery), finish func())) error
 }
 
-// Schedule keeps requests whose time is far ahead.
+// Shelf holds the due copies of one urgency of a number that cannot be worked
+// yet, in the order in which they were put there.
+type Shelf struct {
+	Tenant domain.TenantID
+	Number domain.NumberID
+	Bulk   bool
+	// First is the Order of what is first on it, and Older that of the newest
+	// copy of the line that became due before and is not done, 0 for none; as
+	// Shelves has seen it.
+	First, Older uint64
+}
+
+// Schedule keeps requests whose time is far ahead, and those whose time has
+// come and who cannot be sent.
 type Schedule interface {
 	// Schedule hands v.Event out again at a time, with [Delivery.Due] set. When
 	// it returns nil it is kept durably; scheduling the same event again is
@@ -48,6 +65,18 @@ type Schedule interface {
 	// have come later than the end: once the log has let go of that event,
 	// nothing else remembers that the copy must not be sent.
 	Unschedule(ctx context.Context, k domain.Key) error
+	// Shelve puts due copies at the end of their shelf, in order, and returns
+	// their places. They are kept durably then. After an error some may be; to
+	// put one there twice is harmless.
+	Shelve(ctx context.Context, s Shelf, due []Delivery) (places []uint64, err error)
+	// Unshelve takes what is at a place off its shelf, if it is there.
+	Unshelve(ctx context.Context, place uint64) error
+	// Shelves returns the shelves of a lane on which anything is.
+	Shelves(ctx context.Context, lane int) ([]Shelf, error)
+	// ReadShelf returns at most so many copies of a shelf after a place, in order;
+	// end says that there were no more. Errors are as those of
+	// [Backlogs.ReadBacklog], and so are the deliveries.
+	ReadShelf(ctx context.Context, s Shelf, after uint64, most int) (page []Delivery, end bool, err error)
 }
 
 // Backlog stands for requests of one number and urgency that its lane

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"maps"
 	"os"
 	"slices"
 	"sync"
@@ -55,7 +54,8 @@ func newWorld(t *testing.T) *world {
 	w.provider.log = w.log
 	w.work = newLanes(w.log)
 	w.backlogs = &spill{log: w.log, open: map[lineKey]Backlog{}, opens: make(chan struct{}, 1), closed: make(chan struct{}, 1)}
-	w.schedule = &calendar{due: map[domain.Position]entry{}}
+	w.schedule = newCalendar()
+	w.work.schedule = w.schedule
 	w.d = w.dispatcher()
 	return w
 }
@@ -346,6 +346,8 @@ func (g *graves) buried() []string {
 type lanes struct {
 	log     *logtest.Memory
 	pending int // how many events of a lane are handed out and not done; 0: any number
+	// schedule hands out what is due, while it is on.
+	schedule *calendar
 
 	mu       sync.Mutex
 	done     map[domain.Position]bool
@@ -364,7 +366,16 @@ func (l *lanes) Work(ctx context.Context, begin func(context.Context, int) (func
 	for lane := range domain.Lanes {
 		take, finish := begin(ctx, lane)
 		defer finish()
-		g.Go(func() error { return l.lane(ctx, lane, take) })
+		var one sync.Mutex
+		pass := func(v Delivery) {
+			one.Lock()
+			defer one.Unlock()
+			take(v)
+		}
+		g.Go(func() error { return l.lane(ctx, lane, pass) })
+		if l.schedule.on {
+			g.Go(func() error { return l.schedule.lane(ctx, lane, pass) })
+		}
 	}
 	return g.Wait()
 }
@@ -523,29 +534,4 @@ func (s *spill) count() (open, opened int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return len(s.open), s.opened
-}
-
-// calendar remembers what was scheduled.
-type calendar struct {
-	mu  sync.Mutex
-	due map[domain.Position]entry
-}
-
-type entry struct {
-	key domain.Key
-	at  time.Time
-}
-
-func (c *calendar) Unschedule(_ context.Context, k domain.Key) error {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	maps.DeleteFunc(c.due, func(_ domain.Position, e entry) bool { return e.key == k })
-	return nil
-}
-
-func (c *calendar) Schedule(_ context.Context, v Delivery, at time.Time) error {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.due[v.Event.Position] = entry{v.Event.Key, at}
-	return nil
 }

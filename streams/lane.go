@@ -1,7 +1,6 @@
 package streams
 
 import (
-	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -36,6 +35,10 @@ type Delivery struct {
 	// Due says that this is the copy of a request that waited for its time
 	// ([Broker.Schedule]). The event itself may have left the hot log meanwhile.
 	Due bool
+	// Order is in which order it became due: what came later has a greater one.
+	Order uint64
+	// Place is where it is on its shelf, from 1 on; 0: it was not read from one.
+	Place uint64
 	// Deliveries counts how often it was handed out in this tenure, this time
 	// included. There is no end to it: who cannot work it must say so.
 	Deliveries int
@@ -45,7 +48,7 @@ type Delivery struct {
 
 // Done says that nothing is left to do about the event.
 func (d Delivery) Done() error {
-	if d.msg == nil { // read from a backlog, which has its own memory
+	if d.msg == nil { // read from a backlog or a shelf, which have their own memory
 		return nil
 	}
 	return d.msg.Ack()
@@ -256,9 +259,10 @@ func (b *Broker) handed(m jetstream.Msg) Delivery {
 
 // handedDue is a delivery of what was scheduled.
 func (b *Broker) handedDue(m jetstream.Msg) Delivery {
-	r, err := scheduled(m)
-	d := b.delivery(r).by(m)
-	d.Due, d.Err = true, cmp.Or(d.Err, err)
+	d := b.readCopy(m.Headers(), m.Data()).by(m)
+	if meta, err := m.Metadata(); err == nil {
+		d.Order = meta.Sequence.Stream
+	}
 	return d
 }
 

@@ -3,10 +3,8 @@ package streams
 import (
 	"context"
 	"fmt"
-	"strconv"
 	"time"
 
-	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/sendlog/sendlog/domain"
@@ -37,19 +35,16 @@ const (
 // whoever acknowledges the end of a message calls [Broker.Unschedule] first.
 func (b *Broker) Schedule(ctx context.Context, d Delivery, at time.Time) error {
 	k := d.Event.Key
-	original, err := subjectOf(k)
-	if err != nil {
-		return err
-	}
 	subject, err := scheduleSubject(k)
 	if err != nil {
 		return err
 	}
-	m := &nats.Msg{Subject: subject, Data: d.Raw, Header: nats.Header{}}
+	m, err := copied(d, subject)
+	if err != nil {
+		return err
+	}
 	m.Header.Set(headerSchedule, "@at "+at.UTC().Format(time.RFC3339Nano))
 	m.Header.Set(headerScheduleTarget, dueSubject(k.Number))
-	m.Header.Set(headerPosition, strconv.FormatUint(uint64(d.Event.Position), 10))
-	m.Header.Set(headerSubject, original)
 	_, err = b.settle(ctx, streamSchedule, publish{js: b.publisher(k.Number), msg: m, meter: b.meter})
 	return err
 }
@@ -71,29 +66,22 @@ func (b *Broker) Unschedule(ctx context.Context, k domain.Key) error {
 	return nil
 }
 
-// scheduled reads the copy of an event that was scheduled.
-func scheduled(m jetstream.Msg) (record, error) {
-	r := record{subject: m.Headers().Get(headerSubject), header: m.Headers(), data: m.Data()}
-	var err error
-	if r.position, err = strconv.ParseUint(m.Headers().Get(headerPosition), 10, 64); err != nil {
-		return r, fmt.Errorf("%w: a scheduled copy does not say where its event is", errUndecodable)
-	}
-	return r, nil
-}
-
-// dueSince returns when the oldest event became due that is not done, and false
-// when there is none.
-func (b *Broker) dueSince(ctx context.Context) (time.Time, bool, error) {
+// dueSince returns when the oldest event became due, or was put on a shelf, that
+// is not done, and false when there is none. What is put on a shelf is untouched.
+func (b *Broker) dueSince(ctx context.Context) (since time.Time, any bool, err error) {
 	s, err := b.reader.Stream(ctx, streamSchedule)
 	if err != nil {
-		return time.Time{}, false, unreadable(fmt.Errorf("look at %s: %w", streamSchedule, err))
+		return since, false, unreadable(fmt.Errorf("look at %s: %w", streamSchedule, err))
 	}
-	m, err := s.GetMsg(ctx, 1, jetstream.WithGetMsgSubject(dueAll))
-	switch {
-	case notFound(err):
-		return time.Time{}, false, nil
-	case err != nil:
-		return time.Time{}, false, unreadable(fmt.Errorf("look for what is due: %w", err))
+	for _, subject := range []string{dueAll, shelfAll} { // in this order: what moves goes from due to a shelf
+		m, err := s.GetMsg(ctx, 1, jetstream.WithGetMsgSubject(subject))
+		switch {
+		case notFound(err):
+		case err != nil:
+			return since, false, unreadable(fmt.Errorf("look for what is due: %w", err))
+		case !any || m.Time.Before(since):
+			since, any = m.Time, true
+		}
 	}
-	return m.Time, true, nil
+	return since, any, nil
 }

@@ -18,6 +18,7 @@ import (
 //	job.<kind>.<id>                 the record of a job that outlives the process that works it
 //	sched.<pp>.<message>            the copy of a request, waiting for its time
 //	due.<pp>.<number>               the same once its time has come
+//	shelf.<pp>.<number>[.bulk]      the same while its number cannot work it
 //	arc.<month>.<pp>.<kind>.<tenant>  the archived copy of a fact; few subjects, so the id is in a header
 //	live.<tenant>.<kind…>.<id>      announcements, not stored
 //	presence.<role>                 processes telling each other that they are there, not stored
@@ -81,24 +82,29 @@ func tenantMessages(lane int, t domain.TenantID) string {
 // spillAll is what the records of all backlogs match.
 const spillAll = "spill.>"
 
-const spillBulk = ".bulk"
-
-func spillSubject(n domain.NumberID, bulk bool) string {
-	s := fmt.Sprintf("spill.%02d.%s", domain.Lane(n), n)
-	if bulk {
-		s += spillBulk
-	}
-	return s
-}
+func spillSubject(n domain.NumberID, bulk bool) string { return lineSubject("spill", n, bulk) }
 
 func spillLane(lane int) string { return fmt.Sprintf("spill.%02d.>", lane) }
 
 // parseSpill is the inverse of spillSubject.
-func parseSpill(s string) (n domain.NumberID, bulk bool, err error) {
-	rest, bulk := strings.CutSuffix(s, spillBulk)
+func parseSpill(s string) (n domain.NumberID, bulk bool, err error) { return parseLine("spill", s) }
+
+const bulkSuffix = ".bulk"
+
+// lineSubject is that of one urgency of a number.
+func lineSubject(kind string, n domain.NumberID, bulk bool) string {
+	s := fmt.Sprintf("%s.%02d.%s", kind, domain.Lane(n), n)
+	if bulk {
+		s += bulkSuffix
+	}
+	return s
+}
+
+func parseLine(kind, s string) (n domain.NumberID, bulk bool, err error) {
+	rest, bulk := strings.CutSuffix(s, bulkSuffix)
 	n = domain.NumberID(rest[strings.LastIndexByte(rest, '.')+1:])
-	if !domain.ValidToken(string(n)) || s != spillSubject(n, bulk) {
-		return "", false, fmt.Errorf("subject %q is not of a backlog", s)
+	if !domain.ValidToken(string(n)) || s != lineSubject(kind, n, bulk) {
+		return "", false, fmt.Errorf("subject %q is not of kind %s", s, kind)
 	}
 	return n, bulk, nil
 }
@@ -108,11 +114,18 @@ const jobsAll = "job.>"
 
 func jobSubject(kind, id string) string { return "job." + kind + "." + id }
 
-// What scheduled copies match: waiting, and due.
+// What scheduled copies match: waiting, due, and due but put aside.
 const (
 	scheduleAll = "sched.>"
 	dueAll      = "due.>"
+	shelfAll    = "shelf.>"
 )
+
+func shelfSubject(n domain.NumberID, bulk bool) string { return lineSubject("shelf", n, bulk) }
+
+func shelfLane(lane int) string { return fmt.Sprintf("shelf.%02d.>", lane) }
+
+func parseShelf(s string) (n domain.NumberID, bulk bool, err error) { return parseLine("shelf", s) }
 
 func scheduleSubject(k domain.Key) (string, error) {
 	if k.Kind != domain.KindMessage || !domain.ValidToken(string(k.Number)) || !domain.ValidToken(k.ID) {

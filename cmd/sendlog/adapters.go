@@ -42,7 +42,7 @@ func (w work) Work(ctx context.Context, begin func(context.Context, int) (func(d
 }
 
 func delivery(d streams.Delivery) dispatch.Delivery {
-	return dispatch.Delivery{Event: d.Event, Err: d.Err, Raw: d.Raw, Deliveries: d.Deliveries, Due: d.Due,
+	return dispatch.Delivery{Event: d.Event, Err: d.Err, Raw: d.Raw, Deliveries: d.Deliveries, Due: d.Due, Order: d.Order, Place: d.Place,
 		Done: d.Done, Hold: d.Hold, Reject: d.Reject}
 }
 
@@ -52,6 +52,31 @@ type schedule struct{ *streams.Broker }
 // Schedule implements dispatch.Schedule.
 func (s schedule) Schedule(ctx context.Context, d dispatch.Delivery, at time.Time) error {
 	return s.Broker.Schedule(ctx, streams.Delivery{Event: d.Event, Raw: d.Raw}, at)
+}
+
+// Shelve implements dispatch.Schedule.
+func (s schedule) Shelve(ctx context.Context, on dispatch.Shelf, due []dispatch.Delivery) ([]uint64, error) {
+	copies := make([]streams.Delivery, len(due))
+	for i, d := range due {
+		copies[i] = streams.Delivery{Event: d.Event, Raw: d.Raw, Order: d.Order}
+	}
+	return s.Broker.Shelve(ctx, streams.Shelf(on), copies)
+}
+
+// Shelves implements dispatch.Schedule.
+func (s schedule) Shelves(ctx context.Context, lane int) ([]dispatch.Shelf, error) {
+	full, err := s.Broker.Shelves(ctx, lane)
+	out := make([]dispatch.Shelf, len(full))
+	for i, f := range full {
+		out[i] = dispatch.Shelf(f)
+	}
+	return out, err
+}
+
+// ReadShelf implements dispatch.Schedule.
+func (s schedule) ReadShelf(ctx context.Context, on dispatch.Shelf, after uint64, most int) ([]dispatch.Delivery, bool, error) {
+	read, end, err := s.Broker.ReadShelf(ctx, streams.Shelf(on), after, most)
+	return deliveries(read), end, err
 }
 
 // backlogs lets dispatch remember what waits in the log.
@@ -85,11 +110,15 @@ func (b backlogs) CloseBacklog(ctx context.Context, l dispatch.Backlog) error {
 // ReadBacklog implements dispatch.Backlogs.
 func (b backlogs) ReadBacklog(ctx context.Context, l dispatch.Backlog, most int) ([]dispatch.Delivery, domain.Position, bool, error) {
 	read, next, end, err := b.broker.ReadBacklog(ctx, streams.Backlog(l), most)
+	return deliveries(read), next, end, err
+}
+
+func deliveries(read []streams.Delivery) []dispatch.Delivery {
 	page := make([]dispatch.Delivery, len(read))
 	for i, d := range read {
 		page[i] = delivery(d)
 	}
-	return page, next, end, err
+	return page
 }
 
 // source lets the read models read the log.
