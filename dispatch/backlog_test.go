@@ -252,6 +252,62 @@ func TestLookKeepsTheOrder(t *testing.T) {
 	}
 }
 
+// readers counts who looks up a message at once, and lets nobody through until some
+// do.
+type readers struct {
+	*logtest.Memory
+	enough chan struct{} // closed when so many as may look up something do
+
+	mu        sync.Mutex
+	now, most int
+}
+
+func (c *readers) Load(ctx context.Context, k domain.Key) ([]domain.Event, error) {
+	c.mu.Lock()
+	if c.now++; c.now == looksAtOnce {
+		select {
+		case <-c.enough:
+		default:
+			close(c.enough)
+		}
+	}
+	c.most = max(c.most, c.now)
+	c.mu.Unlock()
+	defer func() {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		c.now--
+	}()
+	<-c.enough
+	return c.Memory.Load(ctx, k)
+}
+
+// What a portion of a backlog holds is not looked up all at once.
+func TestBacklogIsLookedUpSparingly(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	n := inLane(3, 1)[0]
+	var keys []domain.Key
+	for i := range 300 {
+		keys = append(keys, w.requestFrom(n, fmt.Sprintf("+1415555%04d", i), "x", message.Options{}))
+	}
+	if _, err := w.backlogs.OpenBacklog(t.Context(), Backlog{Tenant: "ten_" + domain.TenantID(n), Number: n, From: 1}); err != nil {
+		t.Fatal(err)
+	}
+	d := w.dispatcher()
+	log := &readers{Memory: w.log, enough: make(chan struct{})}
+	d.Config.Log = log
+	w.run(d)
+	for _, k := range keys {
+		w.await(k, message.TypeSendAccepted)
+	}
+	log.mu.Lock()
+	defer log.mu.Unlock()
+	if log.most > looksAtOnce {
+		t.Errorf("%d messages were looked up at once, want %d at most", log.most, looksAtOnce)
+	}
+}
+
 // What is handed out again at the moment its job is done, is acknowledged at
 // once, and not after the ack wait when it is handed out once more.
 func TestHandedOutAgainAtTheEnd(t *testing.T) {

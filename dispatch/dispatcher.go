@@ -34,11 +34,18 @@ type Config struct {
 	HoldEvery time.Duration
 }
 
+// looksAtOnce bounds how many messages are looked up at once. A backlog hands out
+// hundreds in one moment, each to be looked up, and who was quiet would wait behind
+// all of them for the log and the processor.
+const looksAtOnce = 8
+
 // Dispatcher works the lanes of this process.
 type Dispatcher struct {
 	Config
 	turns     *turnstile
 	reconcile *reconciler
+
+	looking chan struct{} // one for each message that is being looked up
 
 	// See there.
 	laneJobs, numberJobs int
@@ -47,6 +54,13 @@ type Dispatcher struct {
 
 	mu    sync.Mutex
 	lanes map[*lane]bool // that this process works
+}
+
+// lookUp loads what the log has of a message.
+func (d *Dispatcher) lookUp(ctx context.Context, k domain.Key) ([]domain.Event, error) {
+	d.looking <- struct{}{}
+	defer func() { <-d.looking }()
+	return d.Log.Load(ctx, k)
 }
 
 // Waiting counts the messages that are due and wait for their turn.
@@ -61,6 +75,7 @@ func New(c Config) *Dispatcher {
 		lanes:    map[*lane]bool{},
 		laneJobs: laneJobs, numberJobs: numberJobs, advanceEvery: advanceEvery, expireEvery: expireEvery,
 		reconcile: newReconciler(c.Facts, c.Logger),
+		looking:   make(chan struct{}, looksAtOnce),
 	}
 }
 

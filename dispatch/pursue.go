@@ -88,7 +88,7 @@ func (p *pursuit) begin() error {
 // load folds the message from the log, asking until the log answers.
 func (p *pursuit) load(ctx context.Context) error {
 	return p.persist(ctx, func() error {
-		events, err := p.d.Log.Load(ctx, p.key)
+		events, err := p.d.lookUp(ctx, p.key)
 		if err != nil {
 			return err
 		}

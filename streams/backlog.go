@@ -196,9 +196,10 @@ func (b *Broker) ReadBacklog(ctx context.Context, l Backlog, most int) (requests
 	case err != nil:
 		return nil, next, false, err
 	case last < uint64(next):
+		b.marks.forget(subject)
 		return nil, max(next, domain.Position(h.last)+1), true, nil
 	}
-	c := &Cursor{b: b, ahead: min(4*most, sparseLook)} // a message has three or four events
+	c := &Cursor{b: b, ahead: max(most, min(4*most, 100))} // a message has three or four events; those of a queue come first
 	if err := c.enter(ctx, place{stream: streamEvents, after: uint64(next) - 1, until: last}, ""); err != nil {
 		return nil, next, false, err
 	}
@@ -234,6 +235,7 @@ func (b *Broker) ReadBacklog(ctx context.Context, l Backlog, most int) (requests
 		next = domain.Position(r.position) + 1
 		if r.position >= last {
 			if newest {
+				b.marks.forget(subject)
 				next = max(next, domain.Position(h.last)+1)
 			}
 			return requests, next, newest, nil
@@ -265,12 +267,19 @@ func (l Backlog) covers(r record) bool {
 	return !until.IsZero() && !until.After(l.Expired)
 }
 
-// marks remembers, by subject, a position at which the log holds an event.
-// Asking for the newest one costs the server a look at every message of the
-// subject, which for a long backlog is as much as reading a portion of it.
+// marks remembers, by subject, a position at which the log holds an event, while
+// something before it is to be read. Asking for the newest one costs the server a
+// look at every message of the subject, which for a long backlog is as much as
+// reading a portion of it.
 type marks struct {
 	mu    sync.Mutex
 	known map[string]uint64
+}
+
+func (k *marks) forget(subject string) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	delete(k.known, subject)
 }
 
 // last returns the position of an event of a subject at or after from, and

@@ -129,6 +129,9 @@ func TestBacklogIsReadInOrder(t *testing.T) {
 			}
 		}
 	}
+	if n := b.Marks(); n != 0 {
+		t.Errorf("%d positions are remembered of backlogs that were read", n)
+	}
 	late := send(t, b, ns[0], "later")
 	l.From, l.Bulk = tail+1, false
 	if got, next := readBacklog(t, b, l, 10); len(got) != 1 || got[0].Event.ID != late.ID || next != late.Position+1 {

@@ -18,6 +18,13 @@ func (b *Broker) Lane(ctx context.Context, lane int, take func(Delivery)) error 
 	return b.supply(streamEvents, laneConsumer(lane).Durable, b.handed).run(ctx, take)
 }
 
+// Marks counts the positions that are remembered of backlogs.
+func (b *Broker) Marks() int {
+	b.marks.mu.Lock()
+	defer b.marks.mu.Unlock()
+	return len(b.marks.known)
+}
+
 // Understood tells servers that know what is asked of them from those that do
 // not.
 var Understood = understood
