@@ -3,6 +3,7 @@ package projections_test
 import (
 	"context"
 	"slices"
+	"sync"
 	"sync/atomic"
 	"testing"
 
@@ -96,6 +97,36 @@ func TestRememberedDocumentsAreForgotten(t *testing.T) {
 			sameDocuments(t, dump(t, store.Store), straight(t, events))
 		})
 	}
+}
+
+// Another process that has folded the same events meanwhile leaves nothing
+// behind in what this one remembers.
+func TestAnotherWriterIsNotRemembered(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	raw, meanwhile := w.store, sync.Once{}
+	store := &failing{Store: raw, get: func(ids []string) bool {
+		if slices.Contains(ids, "msg_1") {
+			meanwhile.Do(func() {
+				other := *w
+				other.store = raw
+				l, stop := other.start(other.config())
+				other.wait(l)
+				stop()
+			})
+		}
+		return false
+	}}
+	w.store = store
+	w.log.add(w.request("msg_0", "+15550001111", "before"))
+	l, stop := w.start(w.config())
+	w.wait(l)
+	w.log.add(w.request("msg_1", "+15550001111", "folded by both"), w.attempt("msg_1", 1))
+	w.wait(l)
+	w.log.add(w.accept("msg_1", 1, "wamid.1"))
+	w.wait(l)
+	stop()
+	sameDocuments(t, dump(t, raw), straight(t, w.log.events))
 }
 
 // What a message goes through in a moment is folded without asking the store

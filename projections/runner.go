@@ -257,15 +257,20 @@ func (r *runner) write(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), writeTimeout)
 	defer cancel()
 	f := r.unsaved
-	if err := r.config.Store.Apply(ctx, f.batch); err != nil {
-		if errors.Is(err, ErrMoved) {
-			r.rewind()
-		}
+	err := r.config.Store.Apply(ctx, f.batch)
+	switch {
+	case err == nil:
+		r.recent.keep(f.docs)
+	case errors.Is(err, ErrRepeated):
+		r.recent.forget() // it may have been folded over what another writer left
+	case errors.Is(err, ErrMoved):
+		r.rewind()
+		fallthrough
+	default:
 		return fmt.Errorf("write %s up to %d: %w", r.gen.name(), f.batch.To, err)
 	}
 	r.unsaved, r.at, r.written = nil, f.batch.To, f.events
 	r.config.Meter.Add(domain.EventsFolded, f.events, r.gen.model.Name)
-	r.recent.keep(f.docs)
 	r.announce(ctx, f.docs.notices)
 	r.moved(r.at, f.events)
 	return nil

@@ -16,6 +16,10 @@ const MaxBatchBytes = 12 << 20
 // runner moved it, or the generation was dropped. Nothing was written.
 var ErrMoved = errors.New("the checkpoint is not where this batch begins")
 
+// ErrRepeated says that a batch was written before, by this writer or by another
+// one that was where it is. Nothing more was written, and its writer goes on.
+var ErrRepeated = errors.New("the batch was written before")
+
 // Store keeps documents in named collections, and how far each generation of
 // a read model is. Implementations are safe for concurrent use. Their errors
 // are of kind domain.Unavailable when trying again may help.
@@ -29,8 +33,8 @@ type Store interface {
 	// Apply writes a batch whole or not at all. Readers may see some of its
 	// documents before others, but the checkpoint never before all of them.
 	// What a crash leaves half-written, Resume completes. Repeating a batch
-	// that was written is a no-op; a batch that begins anywhere else than at
-	// the checkpoint is refused with [ErrMoved].
+	// that was written changes nothing and is told with [ErrRepeated]; a batch
+	// that begins anywhere else than at the checkpoint is refused with [ErrMoved].
 	Apply(ctx context.Context, b Batch) error
 
 	// Resume returns where a writer goes on, and whether the generation

@@ -181,7 +181,7 @@ func (s *Store) Apply(ctx context.Context, b projections.Batch) error {
 		case err != nil:
 			return explain("load a checkpoint", err)
 		case now.Position == int64(b.To):
-			return nil
+			return projections.ErrRepeated
 		case now.Position != int64(b.From):
 			return projections.ErrMoved
 		}

@@ -138,8 +138,7 @@ func (s *Store) Apply(ctx context.Context, b projections.Batch) error {
 	// Compiled before: the one connection that writes will be the transaction's.
 	tables, unready := s.compile(ctx, b)
 	return s.inTx(ctx, "write a batch", func(tx *sql.Tx) error {
-		done, err := advance(ctx, tx, b)
-		if err != nil || done {
+		if err := advance(ctx, tx, b); err != nil {
 			return err
 		}
 		if unready != nil { // not before: of a generation that is gone, the place in it says more
@@ -165,25 +164,22 @@ func (s *Store) Apply(ctx context.Context, b projections.Batch) error {
 	})
 }
 
-// advance moves the checkpoint, or reports that the batch was written before.
-func advance(ctx context.Context, tx *sql.Tx, b projections.Batch) (done bool, err error) {
-	result, err := tx.ExecContext(ctx, `UPDATE sendlog_checkpoints SET position = ? WHERE generation = ? AND position = ?`,
-		int64(b.To), b.Generation, int64(b.From))
-	if err != nil {
-		return false, err
-	}
-	if n, err := result.RowsAffected(); err != nil || n == 1 {
-		return false, err
+// advance moves the checkpoint from where the batch begins to where it ends.
+func advance(ctx context.Context, tx *sql.Tx, b projections.Batch) error {
+	moved, err := changes(tx.ExecContext(ctx, `UPDATE sendlog_checkpoints SET position = ? WHERE generation = ? AND position = ?`,
+		int64(b.To), b.Generation, int64(b.From)))
+	if err != nil || moved {
+		return err
 	}
 	var at int64
 	err = tx.QueryRowContext(ctx, `SELECT position FROM sendlog_checkpoints WHERE generation = ?`, b.Generation).Scan(&at)
-	if err == nil && at == int64(b.To) {
-		return true, nil
+	switch {
+	case err == nil && at == int64(b.To):
+		return projections.ErrRepeated
+	case err == nil || errors.Is(err, sql.ErrNoRows):
+		return projections.ErrMoved
 	}
-	if err == nil || errors.Is(err, sql.ErrNoRows) {
-		return false, projections.ErrMoved
-	}
-	return false, err
+	return err
 }
 
 // Resume implements projections.Store: a transaction leaves nothing half-done.
@@ -285,7 +281,7 @@ func (s *Store) inTx(ctx context.Context, what string, f func(*sql.Tx) error) er
 // name tables and codes, never values.
 func explain(what string, err error) error {
 	switch {
-	case err == nil, errors.Is(err, projections.ErrMoved):
+	case err == nil, errors.Is(err, projections.ErrMoved), errors.Is(err, projections.ErrRepeated):
 		return err
 	}
 	if e, ok := errors.AsType[*sqlite.Error](err); ok {
