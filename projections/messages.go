@@ -100,15 +100,6 @@ type refusalDoc struct {
 	Reason string `json:"reason,omitempty"`
 }
 
-// statusDoc is one member of the set of statuses. They are a list and not an
-// object because their names come from outside.
-type statusDoc struct {
-	Status string  `json:"status"`
-	SaidAt instant `json:"said_at"`
-	Code   int     `json:"code,omitempty"`
-	Reason string  `json:"reason,omitempty"`
-}
-
 // entryDoc is message.Entry in a document.
 type entryDoc struct {
 	EventID  domain.EventID  `json:"event_id"`
@@ -124,27 +115,6 @@ type entryDoc struct {
 	Wamid    string          `json:"wamid,omitempty"`
 	TraceID  string          `json:"trace_id,omitempty"`
 	Batch    string          `json:"batch,omitempty"`
-}
-
-// wamidDoc says which message a provider's id means. Until that is known it
-// keeps the statuses that arrived for it.
-type wamidDoc struct {
-	Head
-	Number  domain.NumberID  `json:"number"`
-	Wamid   string           `json:"wamid"`
-	Message domain.MessageID `json:"message"`
-	Orphans []entryDoc       `json:"orphans,omitempty"`
-}
-
-// maxOrphans bounds the statuses kept for a message nobody knows (entries).
-// There are six kinds of status, and each is kept once.
-const maxOrphans = 16
-
-// wamidID names the document of a provider's id: hashed, because a wamid
-// holds a phone number, and under the business number, because that is where
-// the provider reports its statuses.
-func wamidID(t domain.TenantID, n domain.NumberID, wamid string) string {
-	return "wam_" + domain.Digest("wamid", string(t), string(n), wamid)
 }
 
 // standing is what the document knows, as domain/message wants it.
@@ -170,40 +140,6 @@ func (m *messageDoc) record(e entryDoc) {
 	if len(m.Timeline) > domain.MaxTimeline {
 		m.Timeline = slices.Delete(m.Timeline, 1, 2)
 	}
-}
-
-// add puts a status into the set and reports whether that changed anything.
-// Of one status told twice the earlier time is kept, with its error.
-func (m *messageDoc) add(e entryDoc) (isNew, changed bool) {
-	told := statusDoc{e.Status, e.SaidAt, e.Code, e.Reason}
-	i := slices.IndexFunc(m.Statuses, func(s statusDoc) bool { return s.Status == e.Status })
-	if i < 0 {
-		if len(m.Statuses) >= maxOrphans {
-			return false, false // nobody sends so many kinds of status
-		}
-		m.Statuses = append(m.Statuses, told)
-		slices.SortFunc(m.Statuses, func(a, b statusDoc) int { return cmp.Compare(a.Status, b.Status) })
-		return true, true
-	}
-	if !told.before(m.Statuses[i]) {
-		return false, false
-	}
-	m.Statuses[i] = told
-	return false, true
-}
-
-// before orders reports of one status: earlier first, unknown times last, and
-// something to decide by when the times are equal.
-func (s statusDoc) before(other statusDoc) bool {
-	switch a, b := s.SaidAt, other.SaidAt; {
-	case a.IsZero() != b.IsZero():
-		return b.IsZero()
-	case !a.Equal(b.Time):
-		return a.Before(b.Time)
-	case s.Code != other.Code:
-		return s.Code < other.Code
-	}
-	return s.Reason < other.Reason
 }
 
 // view is the message as a tenant reads it.
