@@ -7,7 +7,7 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"errors"
-	"fmt"
+	"strconv"
 	"time"
 
 	"github.com/sendlog/sendlog/domain"
@@ -206,9 +206,12 @@ func (r Request) fingerprint(to string, toGroup bool, content []byte) (string, e
 	if err != nil {
 		return "", err
 	}
-	var escaped bytes.Buffer
-	json.HTMLEscape(&escaped, content)
-	sum := sha256.Sum256(fmt.Appendf(nil, "%d:%s%d:%s%s%s", len(r.Number), r.Number, len(to), to, escaped.Bytes(), wanted))
+	var b bytes.Buffer
+	b.Grow(128 + len(content))
+	b.WriteString(strconv.Itoa(len(r.Number)) + ":" + string(r.Number) + strconv.Itoa(len(to)) + ":" + to)
+	json.HTMLEscape(&b, content)
+	b.Write(wanted)
+	sum := sha256.Sum256(b.Bytes())
 	return hex.EncodeToString(sum[:]), nil
 }
 
