@@ -2,6 +2,7 @@ package projections
 
 import (
 	"context"
+	"slices"
 	"strconv"
 	"time"
 
@@ -181,4 +182,37 @@ func (l *Library) DeadLettersByID(ctx context.Context, t domain.TenantID, ids []
 		}
 	}
 	return found, nil
+}
+
+// Corpses tells by id what a redrive of messages would meet. Of what was
+// recorded before the position kept, nothing is kept. A message that is not
+// known is left out.
+func (l *Library) Corpses(ctx context.Context, ids []string, kept domain.Position) (map[string]message.Corpse, error) {
+	gen, err := l.reading("messages")
+	if err != nil {
+		return nil, err
+	}
+	docs, err := l.config.Store.Get(ctx, gen.collection(inMessages), ids)
+	if err != nil {
+		return nil, err
+	}
+	found := make(map[string]message.Corpse, len(docs))
+	for id, doc := range docs {
+		m, err := decodeDoc[messageDoc](doc)
+		if err != nil {
+			return nil, err
+		}
+		found[id] = m.corpse(kept)
+	}
+	return found, nil
+}
+
+func (m *messageDoc) corpse(kept domain.Position) message.Corpse {
+	c := message.Corpse{Accepted: m.Accepted, Dead: m.Dead, ExpiresAt: m.ExpiresAt.Time}
+	c.Kept = len(m.Timeline) > 0 && m.Timeline[0].Type == message.TypeSendRequested && m.Timeline[0].Position >= kept
+	if len(m.Statuses) > 0 && !c.Accepted {
+		tried, _ := message.History(m.entries())
+		c.Accepted = slices.ContainsFunc(tried, func(t message.Tried) bool { return t.Outcome != message.OutcomeRefused })
+	}
+	return c
 }

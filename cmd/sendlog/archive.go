@@ -139,3 +139,31 @@ func (l lives) Life(ctx context.Context, k domain.Key) (message.Life, error) {
 	}
 	return life, nil
 }
+
+// letterBox gives redrives the dead letters.
+type letterBox struct{ lives }
+
+// DeadLetters implements letters.
+func (b letterBox) DeadLetters(ctx context.Context, f message.LetterFilter, p projections.Page) ([]message.DeadLetter, *projections.Mark, error) {
+	return b.library.DeadLetters(ctx, f, p)
+}
+
+// DeadLettersByID implements letters.
+func (b letterBox) DeadLettersByID(ctx context.Context, t domain.TenantID, ids []string) (map[string]message.DeadLetter, error) {
+	return b.library.DeadLettersByID(ctx, t, ids)
+}
+
+// Corpses implements letters.
+func (b letterBox) Corpses(ctx context.Context, ids []string) (map[string]message.Corpse, error) {
+	kept, err := b.reader.Kept(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return b.library.Corpses(ctx, ids, kept)
+}
+
+// CaughtUp implements letters.
+func (b letterBox) CaughtUp(ctx context.Context) error {
+	_, err := b.caughtUp(ctx)
+	return err
+}

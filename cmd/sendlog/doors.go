@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net"
 	"time"
 
@@ -58,9 +59,10 @@ func (h *house) openDoors(ctx context.Context) error {
 	}
 	lib := reading{h.library}
 	proofs := dispatch.Proofs{Facts: h.broker.Reader()}
-	redriving := newRedrives(h.library, &message.Redriver{Clock: h.clock, Log: h.broker.Events(), Proofs: proofs,
-		Archive: lives{h.library, h.broker.Reader()}}, h.clock, h.log)
-	h.services.start("redrives", redriving.run)
+	redriving, err := h.openRedrives(ctx, proofs)
+	if err != nil {
+		return err
+	}
 	h.server = api.New(api.Config{
 		AdminKey: h.config.AdminKey, Clock: h.clock, CursorKey: cursorKey, Log: h.log, Meter: h.meter,
 		RequireKey: h.config.RequireKey, VerifyToken: h.config.VerifyToken,
@@ -84,6 +86,26 @@ func (h *house) openDoors(ctx context.Context) error {
 	}
 	h.services.start("listeners", func(ctx context.Context) error { return h.serve(ctx, doors) })
 	return nil
+}
+
+// openRedrives begins to work redrives, once all there are are known.
+func (h *house) openRedrives(ctx context.Context, proofs message.Proofs) (*redrives, error) {
+	all := lives{h.library, h.broker.Reader()}
+	c := redriveConfig{letters: letterBox{all}, jobs: h.broker.Jobs("redrive"), clock: h.clock, log: h.log, patience: redrivePatience,
+		redriver: &message.Redriver{Clock: h.clock, Log: h.broker.Events(), Proofs: proofs, Archive: all}}
+	if h.config.NATSURL != "" { // there may be other processes
+		c.lease = redriveLease
+	}
+	r := newRedrives(c)
+	h.services.start("redrives", r.run)
+	select {
+	case <-r.ready:
+		return r, nil
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	case s := <-h.services.failed:
+		return nil, fmt.Errorf("%s: %w", s.name, s.err)
+	}
 }
 
 func listen(variable, addr string) (net.Listener, error) {

@@ -1,364 +1,220 @@
 package main
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"log/slog"
-	"slices"
 	"sync"
 	"time"
 
-	"github.com/sendlog/sendlog/api"
 	"github.com/sendlog/sendlog/domain"
 	"github.com/sendlog/sendlog/domain/message"
-	"github.com/sendlog/sendlog/projections"
+	"github.com/sendlog/sendlog/streams"
 )
 
 const (
-	// maxRedrives bounds the redrives that are remembered (of those that have
-	// ended the oldest dry runs go first, then the oldest), and maxRunning those
-	// that run at once.
-	maxRedrives = 100
-	maxRunning  = 16
+	// redriveTotal is what all redrives together ask for (messages a second).
+	redriveTotal = 1000
+
+	// redriveBeat is how often whoever works a redrive records how far it is, and
+	// everybody looks for one that nobody works; redriveLease is how long its
+	// worker may be silent before another process takes it over, and how long it
+	// works on when it cannot record anything is half of that.
+	redriveBeat  = time.Second
+	redriveLease = 10 * time.Second
 
 	// maxLetterCounts bounds the lines of one redrive's counts. Beyond it
 	// letters are summed up in one line.
 	maxLetterCounts = 1000
 
-	// redriveMoment is how long the one who starts a redrive waits for its end:
-	// a small one is answered whole.
-	redriveMoment = time.Second
-
-	// redriveBurst is how much of its pace a redrive that was held up makes up
-	// for at once.
-	redriveBurst = 100 * time.Millisecond
+	// parting bounds what is recorded of redrives when the process stops.
+	parting = 3 * time.Second
 )
 
-// letters finds dead letters; *projections.Library does.
-type letters interface {
-	DeadLetters(ctx context.Context, f message.LetterFilter, p projections.Page) ([]message.DeadLetter, *projections.Mark, error)
-	DeadLettersByID(ctx context.Context, t domain.TenantID, ids []string) (map[string]message.DeadLetter, error)
+// jobStore keeps the records of redrives; *streams.Jobs does.
+type jobStore interface {
+	Write(context.Context, streams.Job) (version uint64, err error)
+	Follow(ctx context.Context, take func(streams.Job), caughtUp func()) error
 }
 
-// redrives tries dead letters again, at a pace. How far each is, this process
-// remembers; what it did is in the log, one event a message. So one that is cut
-// off is started again and goes on where it was: what it redrove is not dead.
+// redrives tries dead letters again, at a pace. Every process knows all of
+// them from their records. Each is worked by one process at a time, its owner,
+// who records how far it is; when the owner ends or falls silent another one
+// goes on (ADR 0012).
 type redrives struct {
+	redriveConfig
+	me    string        // this process, as owner
+	wake  chan struct{} // something is to be attended to
+	ready chan struct{} // closed when all records are known
+
+	mu     sync.Mutex
+	known  map[string]*redrive
+	change chan struct{} // closed and replaced at every change
+}
+
+// redriveConfig is what redrives need.
+type redriveConfig struct {
 	letters  letters
 	redriver *message.Redriver
+	jobs     jobStore
 	clock    domain.Clock
 	log      *slog.Logger
-	start    chan *redrive
-
-	mu   sync.Mutex
-	jobs []*redrive // oldest first
+	lease    time.Duration // 0: this is the only process, so nobody works what it does not
+	patience time.Duration // how long a redrive tries what may succeed later
 }
 
-// redrive is one of them. Its state is guarded by redrives.mu.
+// redrive is one of them as this process knows it. All but saving is guarded by
+// redrives.mu.
 type redrive struct {
-	wish   api.RedriveWish
-	ctx    context.Context // of all its work
-	cancel context.CancelFunc
-	ended  chan struct{}
-	state  api.Redriving
-	counts map[letterKind]int
-	began  time.Time // when all that matches was counted; zero before
+	record  redriveRecord // while it is worked here, ahead of what is recorded
+	version uint64
+	heard   time.Time // when that version came
+	work    *redriveWork
+	saving  sync.Mutex // one write of the record at a time
 }
 
-type letterKind struct {
-	tenant domain.TenantID
-	code   int
-}
-
-func newRedrives(l letters, r *message.Redriver, c domain.Clock, log *slog.Logger) *redrives {
-	return &redrives{letters: l, redriver: r, clock: c, log: log, start: make(chan *redrive, maxRunning)}
-}
-
-// StartRedrive implements api.Redrives.
-func (r *redrives) StartRedrive(ctx context.Context, w api.RedriveWish) (api.Redriving, error) {
-	job, err := r.admit(w)
-	if err != nil {
-		return api.Redriving{}, err
-	}
-	moment, cancel := context.WithTimeout(ctx, redriveMoment)
-	defer cancel()
-	select {
-	case <-job.ended:
-	case <-moment.Done():
-	}
-	return r.Redrive("", job.state.ID)
-}
-
-// admit makes place for a redrive and hands it to run.
-func (r *redrives) admit(w api.RedriveWish) (*redrive, error) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	running := 0
-	for _, job := range r.jobs {
-		if job.state.State != "running" {
-			continue
-		}
-		if running++; job.state.Tenant == w.Filter.Tenant {
-			return nil, domain.Errorf(domain.Taken, nil, "the redrive %s is running; wait for its end, or cancel it", job.state.ID)
-		}
-	}
-	if running >= maxRunning {
-		return nil, domain.Errorf(domain.Limited, nil, "%d redrives are running; try again later", running)
-	}
-	ctx, cancel := context.WithCancel(context.Background()) // outlives the request that asked for it
-	job := &redrive{wish: w, ctx: ctx, cancel: cancel, ended: make(chan struct{}), counts: map[letterKind]int{},
-		state: api.Redriving{ID: "redrive_" + domain.Digest("redrive", domain.NewUUID()), Tenant: w.Filter.Tenant,
-			State: "running", DryRun: w.DryRun, By: w.By, Rate: w.Rate, StartedAt: r.clock.Now()}}
-	r.jobs = append(r.jobs, job)
-	if len(r.jobs) > maxRedrives {
-		i := slices.IndexFunc(r.jobs, func(j *redrive) bool { return j.state.State != "running" && j.wish.DryRun })
-		if i < 0 {
-			i = slices.IndexFunc(r.jobs, func(j *redrive) bool { return j.state.State != "running" })
-		}
-		r.jobs = slices.Delete(r.jobs, i, i+1)
-	}
-	r.start <- job // never waits: it holds as many as may run
-	return job, nil
+func newRedrives(c redriveConfig) *redrives {
+	return &redrives{redriveConfig: c, me: domain.NewUUID(), wake: make(chan struct{}, 1), ready: make(chan struct{}),
+		known: map[string]*redrive{}, change: make(chan struct{})}
 }
 
 // run works on redrives until ctx ends, and returns when all have stopped.
 func (r *redrives) run(ctx context.Context) error {
 	var working sync.WaitGroup
 	defer working.Wait()
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	ended := make(chan error, 1)
+	go func() { ended <- r.jobs.Follow(ctx, r.take, func() { close(r.ready) }) }()
+	beat := time.NewTicker(redriveBeat)
+	defer beat.Stop()
 	for {
 		select {
-		case job := <-r.start:
-			working.Go(func() { r.work(ctx, job) })
-		case <-ctx.Done():
-			return ctx.Err()
+		case <-r.ready:
+			r.attend(ctx, &working)
+		default:
 		}
-	}
-}
-
-func (r *redrives) work(ctx context.Context, job *redrive) {
-	defer context.AfterFunc(ctx, job.cancel)()
-	err := r.do(job.ctx, job)
-	interrupted := job.ctx.Err() != nil
-	job.cancel()
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	s := &job.state
-	switch {
-	case err == nil:
-		s.State = "done"
-	case interrupted:
-		s.State = "cancelled"
-	default:
-		s.State = "failed"
-		s.Error = reason(err) + "; what is not redriven is still dead: start it again and it goes on where it was"
-		r.log.Warn("sendlog: redrive failed", "redrive", s.ID, "error", err.Error())
-	}
-	s.EndedAt = r.clock.Now()
-	close(job.ended)
-	count := "redriven"
-	if s.DryRun {
-		count = "would_redrive"
-	}
-	r.log.Info("sendlog: redrive ended", "redrive", s.ID, "state", s.State, "dry_run", s.DryRun, "by", s.By, "tenant", s.Tenant,
-		"matched", s.Matched, count, s.Redriven)
-}
-
-// do counts what matches, then goes through it.
-func (r *redrives) do(ctx context.Context, job *redrive) error {
-	err := r.each(ctx, job, func(l message.DeadLetter) error { r.count(job, l); return nil })
-	if err != nil {
-		return err
-	}
-	r.mu.Lock()
-	job.began = r.clock.Now()
-	r.mu.Unlock()
-	due := job.began
-	return r.each(ctx, job, func(l message.DeadLetter) error {
-		k := message.OutgoingKey(l.Tenant, l.Number, l.Message)
-		switch {
-		case l.Position == 0:
-			return r.note(ctx, job, l.Message, domain.Errorf(domain.Unknown, nil, "it is not among the dead letters"))
-		case job.wish.DryRun:
-			return r.note(ctx, job, l.Message, r.redriver.Check(ctx, k))
-		}
-		if err := r.clock.Sleep(ctx, due.Sub(r.clock.Now())); err != nil {
+		select {
+		case <-r.wake:
+		case <-beat.C:
+		case err := <-ended:
 			return err
 		}
-		// Little of what was late is made up for: the pace is a promise to live traffic.
-		if latest := r.clock.Now().Add(-redriveBurst); due.Before(latest) {
-			due = latest
-		}
-		due = due.Add(time.Second / time.Duration(job.wish.Rate))
-		return r.note(ctx, job, l.Message, r.redriver.Redrive(ctx, k, job.wish.By, job.state.ID))
-	})
-}
-
-// each calls fn for every letter of a redrive. Those that die while it runs are
-// newer than where it has come to, so it meets each letter once.
-func (r *redrives) each(ctx context.Context, job *redrive, fn func(message.DeadLetter) error) error {
-	if job.wish.IDs != nil {
-		return r.eachNamed(ctx, job, fn)
-	}
-	page := projections.Page{Limit: domain.MaxPage}
-	for {
-		found, next, err := r.letters.DeadLetters(ctx, job.wish.Filter, page)
-		if err != nil {
-			return err
-		}
-		for _, l := range found {
-			if err := fn(l); err != nil {
-				return err
-			}
-		}
-		if next == nil {
-			return ctx.Err()
-		}
-		page.After = next
 	}
 }
 
-// eachNamed calls fn for every message that was named. One that is not among
-// the dead letters has no position.
-func (r *redrives) eachNamed(ctx context.Context, job *redrive, fn func(message.DeadLetter) error) error {
-	for ids := range slices.Chunk(job.wish.IDs, domain.MaxPage) {
-		found, err := r.letters.DeadLettersByID(ctx, job.wish.Filter.Tenant, ids)
-		if err != nil {
-			return err
-		}
-		for _, id := range ids {
-			l, ok := found[id]
-			if !ok {
-				l.Message = domain.MessageID(id)
-			}
-			if err := fn(l); err != nil {
-				return err
-			}
-		}
-	}
-	return ctx.Err()
-}
-
-func (r *redrives) count(job *redrive, l message.DeadLetter) {
-	if l.Position == 0 {
+// take hears of a record. One that this process works is ahead of it, unless
+// somebody else wrote it: whoever wants it to end, or has taken it over.
+func (r *redrives) take(job streams.Job) {
+	record, err := decodeRedrive(job.Record)
+	if err != nil && len(job.Record) > 0 {
+		r.log.Error("sendlog: the record of a redrive cannot be read", "redrive", job.ID, "error", err.Error())
 		return
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	job.state.Matched++
-	kind := letterKind{l.Tenant, l.Code}
-	if _, known := job.counts[kind]; !known && len(job.counts) >= maxLetterCounts {
-		kind = letterKind{}
-	}
-	job.counts[kind]++
+	r.heed(job, record)
 }
 
-// note remembers what became of one message. Only an error that says nothing
-// of the message ends the redrive.
-func (r *redrives) note(ctx context.Context, job *redrive, id domain.MessageID, err error) error {
-	if err != nil && (ctx.Err() != nil || domain.KindOf(err) == domain.Unavailable) {
-		return err
-	}
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if err == nil {
-		job.state.Redriven++
-		return nil
-	}
-	why := reason(err)
-	i := slices.IndexFunc(job.state.Skipped, func(s api.Skipped) bool { return s.Reason == why })
-	if i < 0 {
-		i = len(job.state.Skipped)
-		job.state.Skipped = append(job.state.Skipped, api.Skipped{Reason: why, Example: id})
-	}
-	job.state.Skipped[i].Count++
-	return nil
-}
-
-// reason is what of an error is for everybody.
-func reason(err error) string {
-	if e, ok := errors.AsType[*domain.Error](err); ok {
-		return e.Message
-	}
-	return "something broke on our side"
-}
-
-// Redrives implements api.Redrives.
-func (r *redrives) Redrives(t domain.TenantID) []api.Redriving {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	var all []api.Redriving
-	for _, job := range slices.Backward(r.jobs) {
-		if (t == "" || job.state.Tenant == t) && !job.wish.DryRun { // which did nothing
-			all = append(all, r.view(job))
+// heed is take. The caller holds the lock.
+func (r *redrives) heed(job streams.Job, record redriveRecord) {
+	j := r.known[job.ID]
+	switch {
+	case len(job.Record) == 0:
+		delete(r.known, job.ID)
+	case j == nil:
+		j = &redrive{}
+		r.known[job.ID] = j
+		fallthrough
+	case job.Version > j.version:
+		j.version, j.heard = job.Version, r.clock.Now()
+		switch {
+		case j.work == nil:
+			j.record = record
+		case record.Owner != r.me: // taken over: it was silent for too long
+			j.work.stop()
+			j.work, j.record = nil, record
+		case record.Cancel:
+			j.record.Cancel = true
+			j.work.stop()
 		}
+	default:
+		return
 	}
-	return all
+	r.changed()
 }
 
-// Redrive implements api.Redrives.
-func (r *redrives) Redrive(t domain.TenantID, id string) (api.Redriving, error) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	job, err := r.find(t, id)
-	if err != nil {
-		return api.Redriving{}, err
-	}
-	return r.view(job), nil
+// changed tells who waits, and looks whether there is something to do. The
+// caller holds the lock.
+func (r *redrives) changed() {
+	close(r.change)
+	r.change = make(chan struct{})
+	r.rouse()
 }
 
-// CancelRedrive implements api.Redrives.
-func (r *redrives) CancelRedrive(ctx context.Context, t domain.TenantID, id string) (api.Redriving, error) {
-	r.mu.Lock()
-	job, err := r.find(t, id)
-	if err == nil && job.state.State != "running" {
-		err = domain.Errorf(domain.Taken, nil, "it has ended")
-	}
-	r.mu.Unlock()
-	if err != nil {
-		return api.Redriving{}, err
-	}
-	job.cancel()
+func (r *redrives) rouse() {
 	select {
-	case <-job.ended: // after one append at most
-	case <-ctx.Done():
+	case r.wake <- struct{}{}:
+	default:
 	}
-	return r.Redrive(t, id)
 }
 
-func (r *redrives) find(t domain.TenantID, id string) (*redrive, error) {
-	for _, job := range r.jobs {
-		if job.state.ID == id && (t == "" || job.state.Tenant == t) {
-			return job, nil
+// attend takes over what nobody works, and begins what is this process's.
+func (r *redrives) attend(ctx context.Context, working *sync.WaitGroup) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	now := r.clock.Now()
+	for _, j := range r.known {
+		if ctx.Err() != nil || j.record.State != redriveRunning || j.work != nil {
+			continue
+		}
+		if j.record.Owner != "" && j.record.Owner != r.me && now.Sub(j.heard) < r.lease {
+			continue
+		}
+		w := j.begin(ctx, r.me)
+		working.Go(func() { r.perform(ctx, w) })
+	}
+}
+
+// errOvertaken says that another process works a redrive.
+var errOvertaken = errors.New("another process works this redrive")
+
+// save records how far a redrive is, and what change makes of that, over the
+// newest version. It returns [errOvertaken] when the work is no longer this
+// process's.
+func (r *redrives) save(ctx context.Context, w *redriveWork, change func(*redriveRecord)) error {
+	j := w.of
+	j.saving.Lock()
+	defer j.saving.Unlock()
+	for {
+		r.mu.Lock()
+		if j.work != w {
+			r.mu.Unlock()
+			return errOvertaken
+		}
+		record, version, news := j.record.clone(), j.version, r.change
+		r.mu.Unlock()
+		change(&record)
+		data, err := record.encode()
+		if err != nil {
+			return domain.Errorf(domain.Bug, err, "a redrive cannot be recorded")
+		}
+		version, err = r.jobs.Write(ctx, streams.Job{ID: record.ID, Record: data, Version: version})
+		if err == nil {
+			r.mu.Lock()
+			j.version, j.heard = max(j.version, version), r.clock.Now()
+			w.saved = j.heard
+			change(&j.record)
+			r.mu.Unlock()
+			return nil
+		}
+		if !errors.Is(err, domain.ErrConflict) {
+			return err
+		}
+		select {
+		case <-news: // the one who was faster will be heard of
+		case <-ctx.Done():
+			return ctx.Err()
 		}
 	}
-	return nil, domain.Errorf(domain.Unknown, nil, "this process knows no such redrive; what it did is in the timelines of its messages")
-}
-
-// view copies what is known of a redrive.
-func (r *redrives) view(job *redrive) api.Redriving {
-	v := job.state
-	v.Skipped = slices.Clone(v.Skipped)
-	for kind, n := range job.counts {
-		v.Counts = append(v.Counts, api.LetterCount{Tenant: kind.tenant, Code: kind.code, Count: n})
-	}
-	slices.SortFunc(v.Counts, func(a, b api.LetterCount) int {
-		return cmp.Or(cmp.Compare(b.Count, a.Count), cmp.Compare(a.Tenant, b.Tenant), cmp.Compare(a.Code, b.Code))
-	})
-	if v.State == "running" && !job.began.IsZero() {
-		v.ETA = job.eta(r.clock.Now())
-	}
-	return v
-}
-
-// eta goes by the pace so far: the log may be slower than the rate allows.
-func (j *redrive) eta(now time.Time) time.Duration {
-	done := j.state.Redriven
-	for _, s := range j.state.Skipped {
-		done += s.Count
-	}
-	if done == 0 || j.state.Matched <= done {
-		return 0
-	}
-	return now.Sub(j.began) / time.Duration(done) * time.Duration(j.state.Matched-done)
 }

@@ -5,7 +5,9 @@ import (
 	"encoding/json"
 	"fmt"
 	"log/slog"
+	"reflect"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -15,6 +17,7 @@ import (
 	"github.com/sendlog/sendlog/domain/logtest"
 	"github.com/sendlog/sendlog/domain/message"
 	"github.com/sendlog/sendlog/projections"
+	"github.com/sendlog/sendlog/streams"
 )
 
 // redrive asks for a redrive below a base (a listener, or a tenant's path) and
@@ -219,8 +222,9 @@ func TestRedriveIsPacedAndGoesOn(t *testing.T) {
 // graves is a read model of dead letters that are given up, in a log where
 // nothing of them is left, or whose answers fail.
 type graves struct {
-	n   int
-	err error
+	n     int
+	kinds int // how many tenants they are of; 0: each has its own
+	err   error
 }
 
 func (g graves) DeadLetters(_ context.Context, _ message.LetterFilter, p projections.Page) ([]message.DeadLetter, *projections.Mark, error) {
@@ -233,7 +237,11 @@ func (g graves) DeadLetters(_ context.Context, _ message.LetterFilter, p project
 	}
 	var all []message.DeadLetter
 	for ; at < g.n && len(all) < p.Limit; at++ {
-		all = append(all, message.DeadLetter{Message: domain.MessageID(fmt.Sprint("msg_", at)), Tenant: domain.TenantID(fmt.Sprint("ten_", at)), Number: "1", Position: 1})
+		tenant := at
+		if g.kinds > 0 {
+			tenant %= g.kinds
+		}
+		all = append(all, message.DeadLetter{Message: domain.MessageID(fmt.Sprint("msg_", at)), Tenant: domain.TenantID(fmt.Sprint("ten_", tenant)), Number: "1", Position: domain.Position(g.n - at), State: message.LetterDead})
 	}
 	if at == g.n {
 		return all, nil, nil
@@ -245,17 +253,75 @@ func (g graves) DeadLettersByID(context.Context, domain.TenantID, []string) (map
 	return nil, g.err
 }
 
+// Corpses tells of messages that nothing is kept of.
+func (g graves) Corpses(context.Context, []string) (map[string]message.Corpse, error) {
+	return nil, g.err
+}
+
+func (graves) CaughtUp(context.Context) error { return nil }
+
+// desk is a jobStore in memory.
+type desk struct {
+	mu      sync.Mutex
+	written []streams.Job
+	newest  map[string]uint64
+	more    chan struct{}
+	away    error // what Write answers
+}
+
+func newDesk() *desk { return &desk{newest: map[string]uint64{}, more: make(chan struct{})} }
+
+func (d *desk) Write(_ context.Context, job streams.Job) (uint64, error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.away != nil {
+		return 0, d.away
+	}
+	if d.newest[job.ID] != job.Version {
+		return 0, domain.ErrConflict
+	}
+	job.Version = uint64(len(d.written) + 1)
+	d.newest[job.ID] = job.Version
+	d.written = append(d.written, job)
+	close(d.more)
+	d.more = make(chan struct{})
+	return job.Version, nil
+}
+
+func (d *desk) Follow(ctx context.Context, take func(streams.Job), caughtUp func()) error {
+	for at, ready := 0, false; ; ready = true {
+		d.mu.Lock()
+		news, more := d.written[at:], d.more
+		d.mu.Unlock()
+		for _, job := range news {
+			take(job)
+		}
+		at += len(news)
+		if !ready {
+			caughtUp()
+		}
+		select {
+		case <-more:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}
+
 // overGraves runs redrives over letters whose messages the log has forgotten.
-func overGraves(t *testing.T, g graves) *redrives {
-	r := newRedrives(g, &message.Redriver{Clock: domain.SystemClock{}, Log: logtest.NewMemory()}, domain.SystemClock{}, slog.New(slog.DiscardHandler))
+func overGraves(t *testing.T, g graves, d *desk, lease time.Duration) (r *redrives, stop func()) {
+	r = newRedrives(redriveConfig{letters: g, redriver: &message.Redriver{Clock: domain.SystemClock{}, Log: logtest.NewMemory()},
+		jobs: d, clock: domain.SystemClock{}, log: slog.New(slog.DiscardHandler), lease: lease})
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan error, 1)
 	go func() { ended <- r.run(ctx) }()
-	t.Cleanup(func() {
+	stop = sync.OnceFunc(func() {
 		cancel()
 		<-ended
 	})
-	return r
+	t.Cleanup(stop)
+	<-r.ready
+	return r, stop
 }
 
 func (r *redrives) finished(t *testing.T, w api.RedriveWish) api.Redriving {
@@ -272,10 +338,12 @@ func (r *redrives) finished(t *testing.T, w api.RedriveWish) api.Redriving {
 }
 
 // What a redrive remembers is bounded: beyond a thousand kinds of letters they
-// are summed up, reasons are counted, and old redrives are forgotten.
+// are summed up, reasons are counted, and old redrives are forgotten, dry runs
+// first, and those of the tenant who begins ever more; in every process.
 func TestRedriveMemoryIsBounded(t *testing.T) {
 	t.Parallel()
-	r := overGraves(t, graves{n: 2500})
+	d := newDesk()
+	r, _ := overGraves(t, graves{n: 2500}, d, redriveLease)
 	v := r.finished(t, api.RedriveWish{DryRun: true, Rate: 1})
 	if v.State != "done" || v.Matched != 2500 || v.Redriven != 0 || len(v.Skipped) != 1 || v.Skipped[0].Count != 2500 {
 		t.Errorf("%s, %d matched, %d redriven, skipped %+v", v.State, v.Matched, v.Redriven, v.Skipped)
@@ -283,14 +351,21 @@ func TestRedriveMemoryIsBounded(t *testing.T) {
 	if len(v.Counts) != maxLetterCounts+1 || v.Counts[0] != (api.LetterCount{Count: 1500}) {
 		t.Errorf("%d lines of counts, the first %+v", len(v.Counts), v.Counts[0])
 	}
-	for range maxRedrives {
+	other := r.finished(t, api.RedriveWish{IDs: []string{"msg_x"}, Rate: 1, Filter: message.LetterFilter{Tenant: "ten_b"}})
+	for range keptOfTenant {
 		r.finished(t, api.RedriveWish{IDs: []string{"msg_x"}, Rate: 1})
 	}
-	if all := r.Redrives(""); len(all) != maxRedrives {
-		t.Errorf("%d are remembered", len(all))
-	}
-	if _, err := r.Redrive("", v.ID); domain.KindOf(err) != domain.Unknown {
-		t.Errorf("the first is still known: %v", err)
+	second, _ := overGraves(t, graves{}, d, redriveLease)
+	for _, r := range []*redrives{r, second} {
+		if all := r.Redrives(""); len(all) != keptOfTenant+1 {
+			t.Errorf("%d are remembered", len(all))
+		}
+		if _, err := r.Redrive("", v.ID); domain.KindOf(err) != domain.Unknown {
+			t.Errorf("the first is still known: %v", err)
+		}
+		if got, err := r.Redrive("ten_b", other.ID); err != nil || !reflect.DeepEqual(got, other) {
+			t.Errorf("another tenant's: %+v, %v; want %+v", got, err, other)
+		}
 	}
 }
 
@@ -298,7 +373,7 @@ func TestRedriveMemoryIsBounded(t *testing.T) {
 // nothing of the inside, and the next one may begin.
 func TestRedriveFails(t *testing.T) {
 	t.Parallel()
-	r := overGraves(t, graves{n: 500, err: domain.Errorf(domain.Unavailable, fmt.Errorf("secret address"), "the read models do not answer")})
+	r, _ := overGraves(t, graves{n: 500, err: domain.Errorf(domain.Unavailable, fmt.Errorf("secret address"), "the read models do not answer")}, newDesk(), 0)
 	for range 2 {
 		v := r.finished(t, api.RedriveWish{Rate: 1, Filter: message.LetterFilter{Tenant: "ten_a"}})
 		if v.State != "failed" || !strings.Contains(v.Error, "start it again") || strings.Contains(v.Error, "secret") {
@@ -307,50 +382,52 @@ func TestRedriveFails(t *testing.T) {
 	}
 }
 
-// Redrives of different scopes run beside each other, up to a number; one that
-// waits for its turn or its pace is cancelled at once.
+// slow is a wish for a redrive of a tenant's letters that takes a while.
+func slow(tenant string, code int) api.RedriveWish {
+	return api.RedriveWish{Rate: 1, Filter: message.LetterFilter{Tenant: domain.TenantID(tenant), Code: &code, State: message.LetterDead}}
+}
+
+// Redrives run beside each other: of one tenant up to a number, which keeps
+// nobody else from theirs, and of the same letters one; all together up to
+// another number. Each is cancelled at once.
 func TestRedrivesAtOnce(t *testing.T) {
 	t.Parallel()
-	r := newRedrives(graves{n: 1}, nil, domain.SystemClock{}, slog.New(slog.DiscardHandler)) // nobody runs them
+	r, _ := overGraves(t, graves{n: 1000, kinds: 1}, newDesk(), redriveLease)
 	patience, cancel := context.WithCancel(t.Context())
-	cancel()
-	scope := func(i int) api.RedriveWish {
-		return api.RedriveWish{Rate: 1, Filter: message.LetterFilter{Tenant: domain.TenantID(fmt.Sprint("ten_", i))}}
+	defer cancel()
+	began := func(w api.RedriveWish) error {
+		_, err := r.start(patience, w)
+		return err
 	}
-	for i := range maxRunning {
-		if v, err := r.StartRedrive(patience, scope(i)); err != nil || v.State != "running" {
-			t.Fatal(v, err)
+	for i := range redrivesAtOnce / redrivesOfTenant {
+		for code := range redrivesOfTenant {
+			if err := began(slow(fmt.Sprint("ten_", i), code)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if i > 2 {
+			continue
+		}
+		if err := began(slow(fmt.Sprint("ten_", i), 0)); domain.KindOf(err) != domain.Taken {
+			t.Errorf("the same letters twice: %v", err)
+		}
+		if err := began(slow(fmt.Sprint("ten_", i), 99)); domain.KindOf(err) != domain.Limited {
+			t.Errorf("one too many of a tenant: %v", err)
 		}
 	}
-	if _, err := r.StartRedrive(patience, scope(3)); domain.KindOf(err) != domain.Taken {
-		t.Errorf("the same scope twice: %v", err)
-	}
-	if _, err := r.StartRedrive(patience, scope(maxRunning)); domain.KindOf(err) != domain.Limited {
+	if err := began(slow("ten_new", 0)); domain.KindOf(err) != domain.Limited {
 		t.Errorf("one too many: %v", err)
 	}
-	ctx, stop := context.WithCancel(context.Background())
-	ended := make(chan error, 1)
 	mine := r.Redrives("ten_0")[0]
-	if _, err := r.CancelRedrive(patience, "ten_0", mine.ID); err != nil {
-		t.Error(err)
-	}
 	if _, err := r.CancelRedrive(patience, "ten_1", mine.ID); domain.KindOf(err) != domain.Unknown {
 		t.Errorf("another tenant cancels it: %v", err)
 	}
-	for _, v := range r.Redrives("") {
-		if _, err := r.CancelRedrive(patience, "", v.ID); err != nil {
-			t.Error(err)
+	for _, v := range r.Redrives("")[:8] {
+		if got, err := r.CancelRedrive(patience, "", v.ID); err != nil || got.State != "cancelled" {
+			t.Errorf("%+v, %v", got, err)
 		}
 	}
-	go func() { ended <- r.run(ctx) }()
-	eventually(t, "all to be cancelled", func() bool {
-		for _, v := range r.Redrives("") {
-			if v.State != "cancelled" {
-				return false
-			}
-		}
-		return true
-	})
-	stop()
-	<-ended
+	if err := began(slow("ten_new", 0)); err != nil {
+		t.Error(err)
+	}
 }
