@@ -232,14 +232,14 @@ type LetterCount struct {
 // not there is [domain.Unknown].
 type Redrives interface {
 	// StartRedrive begins a redrive and answers how far it is after a moment.
-	// It returns [domain.Taken] while another of the same scope runs, and
-	// [domain.Limited] while too many run.
+	// It outlives the process. It returns [domain.Taken] while another of the same
+	// letters runs, and [domain.Limited] while too many run, of the tenant or in all.
 	StartRedrive(ctx context.Context, w RedriveWish) (Redriving, error)
 	// Redrives returns the newest first.
 	Redrives(t domain.TenantID) []Redriving
 	Redrive(t domain.TenantID, id string) (Redriving, error)
-	// CancelRedrive stops one that runs and answers how far it came; one that
-	// has ended is [domain.Taken].
+	// CancelRedrive stops one that runs, in whatever process, and answers how far
+	// it came; one that has ended is [domain.Taken].
 	CancelRedrive(ctx context.Context, t domain.TenantID, id string) (Redriving, error)
 }
 

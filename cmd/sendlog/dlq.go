@@ -120,7 +120,7 @@ func deadLetterCommand(c *client) *cobra.Command {
 	list.Flags().StringVar(&state, "state", "dead", "dead, redriven, settled or any")
 	show := &cobra.Command{Use: "show MESSAGE", Short: "Show all attempts of a dead letter, and who tried it again", Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error { return showDeadLetter(cmd, c, args[0]) }}
-	redrives := &cobra.Command{Use: "redrives", Short: "List the redrives this server remembers, newest first", Args: cobra.NoArgs,
+	redrives := &cobra.Command{Use: "redrives", Short: "List the redrives that run or ended in the last days, newest first", Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return listRedrives(cmd, c) }}
 	cancel := &cobra.Command{Use: "cancel REDRIVE", Short: "Stop a redrive; what it has not come to stays dead", Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {

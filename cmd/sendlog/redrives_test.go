@@ -310,8 +310,13 @@ func (d *desk) Follow(ctx context.Context, take func(streams.Job), caughtUp func
 
 // overGraves runs redrives over letters whose messages the log has forgotten.
 func overGraves(t *testing.T, g graves, d *desk, lease time.Duration) (r *redrives, stop func()) {
-	r = newRedrives(redriveConfig{letters: g, redriver: &message.Redriver{Clock: domain.SystemClock{}, Log: logtest.NewMemory()},
+	return working(t, redriveConfig{letters: g, redriver: &message.Redriver{Clock: domain.SystemClock{}, Log: logtest.NewMemory()},
 		jobs: d, clock: domain.SystemClock{}, log: slog.New(slog.DiscardHandler), lease: lease})
+}
+
+// working runs redrives as one process does.
+func working(t *testing.T, c redriveConfig) (r *redrives, stop func()) {
+	r = newRedrives(c)
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan error, 1)
 	go func() { ended <- r.run(ctx) }()

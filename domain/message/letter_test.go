@@ -163,8 +163,8 @@ func TestRedriveAtOnce(t *testing.T) {
 	}
 }
 
-// A redrive that asks for a message twice, at the same time, later, or after it
-// died again, is told both times that it is done; it is recorded once.
+// A redrive that asks for a message twice, at the same time, later, after it
+// died again or was sent, is told both times that it is done; it is recorded once.
 func TestRedriveTwice(t *testing.T) {
 	t.Parallel()
 	log := logtest.NewMemory()
@@ -188,6 +188,16 @@ func TestRedriveTwice(t *testing.T) {
 	}
 	if err := r.Redrive(t.Context(), key, "admin", "redrive_2"); err != nil || len(log.All()) != 5 {
 		t.Errorf("by another: %v, %d events", err, len(log.All()))
+	}
+	for _, f := range []domain.Fact{tried(1), accepted(1)} {
+		if _, err := log.Append(t.Context(), happened(t, f)[0], domain.After(domain.Position(len(log.All())))); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for batch, kind := range map[string]domain.ErrKind{"redrive_1": "", "redrive_2": "", "redrive_3": domain.Taken} {
+		if err := r.Redrive(t.Context(), key, "admin", batch); (err == nil) != (kind == "") || err != nil && domain.KindOf(err) != kind || len(log.All()) != 7 {
+			t.Errorf("sent, and %s asks again: %v, %d events", batch, err, len(log.All()))
+		}
 	}
 }
 

@@ -122,10 +122,10 @@ func (r *Redriver) look(ctx context.Context, k domain.Key, batch string) (remain
 		}
 	}
 	switch {
-	case s.Accepted:
-		return remains{}, errAccepted()
 	case redrivenBy(events, batch):
 		return remains{asked: true}, nil
+	case s.Accepted:
+		return remains{}, errAccepted()
 	case !s.Dead:
 		return remains{}, errNotDead()
 	}
