@@ -78,8 +78,11 @@ func (s *speakers) Create(ctx context.Context, generation string, at Checkpoint,
 
 // Apply implements [Store]. Who speaks is remembered before it can be read.
 func (s *speakers) Apply(ctx context.Context, b Batch) error {
-	for _, p := range b.Puts {
-		if ofCustomers(p.Collection) {
+	if ofCustomers(b.Generation) {
+		for _, p := range b.Puts {
+			if p.Collection != b.Generation {
+				continue
+			}
 			if err := s.hear(p.Collection, p.Doc); err != nil {
 				return err
 			}
@@ -98,8 +101,10 @@ func (s *speakers) Drop(ctx context.Context, generation string, collections []st
 	return s.Store.Drop(ctx, generation, collections)
 }
 
-func ofCustomers(collection string) bool {
-	parts := generationShape.FindStringSubmatch(collection)
+// ofCustomers reports whether a name is that of a generation of the model
+// "customers", and so of its collection of that name.
+func ofCustomers(name string) bool {
+	parts := generationShape.FindStringSubmatch(name)
 	return parts != nil && parts[1] == inCustomers
 }
 
