@@ -66,6 +66,42 @@ func BenchmarkArchive(b *testing.B) {
 	b.ReportMetric(float64((processorTime(b)-before).Nanoseconds())/float64(b.N), "cpu-ns/op")
 }
 
+// BenchmarkLane is what outcomes cost that this process records, and what they
+// cost when their lane is handed them and says that nothing is left to do; the
+// server included.
+func BenchmarkLane(b *testing.B) {
+	for _, handed := range []bool{false, true} {
+		b.Run(fmt.Sprintf("handed=%t", handed), func(b *testing.B) {
+			const portion = 2000
+			log := oneNode(b, streams.Interval)
+			var taken atomic.Int64
+			if handed {
+				go log.Lane(b.Context(), domain.Lane(number), func(d streams.Delivery) {
+					_ = d.Done()
+					taken.Add(1)
+				})
+			}
+			before := processorTime(b)
+			for done := 0; done < b.N; done += portion {
+				events := make([]domain.Event, min(portion, b.N-done))
+				for i := range events {
+					e, err := domain.NewEvent(message.OutgoingKey(tenantA, number, domain.OutgoingID(tenantA, "")), time.Now(), "bench",
+						&message.SendAccepted{Attempt: 1, Via: "answer", AcceptNames: message.AcceptNames{Wamid: domain.NewUUID()}})
+					if err != nil {
+						b.Fatal(err)
+					}
+					events[i] = e
+				}
+				if err := log.Events().Record(b.Context(), events); err != nil {
+					b.Fatal(err)
+				}
+			}
+			waitFor(b, "the lane", func() bool { return !handed || taken.Load() == int64(b.N) })
+			b.ReportMetric(float64((processorTime(b)-before).Nanoseconds())/float64(b.N), "cpu-ns/op")
+		})
+	}
+}
+
 // processorTime is what the process has used, which a busy neighbour does not
 // change.
 func processorTime(b *testing.B) time.Duration {

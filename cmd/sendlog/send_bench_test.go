@@ -65,6 +65,21 @@ func BenchmarkSend(b *testing.B) {
 	}
 }
 
+// BenchmarkIdle is what a house with [benchNumbers] tenants costs while nobody
+// asks it for anything: what is paid by the moment and not by the message.
+func BenchmarkIdle(b *testing.B) {
+	for range b.N {
+		s := newSendlogBench(b)
+		s.post(b, 0, "warm")
+		s.await(b)
+		before, began := s.cpu(b)["ours"], time.Now()
+		time.Sleep(2 * benchTime) // the moments are the load
+		b.ReportMetric(float64((s.cpu(b)["ours"]-before).Microseconds())/1000/time.Since(began).Seconds(), "ours-cpu-ms/s")
+		b.ReportMetric(0, "ns/op")
+		s.outcomes() // stops it
+	}
+}
+
 // sendBench is a system that takes messages and sends them to a pretend Meta.
 type sendBench struct {
 	parts    map[string]int // process ids
