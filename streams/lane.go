@@ -84,11 +84,28 @@ const HoldEvery = laneAckWait / 3
 type supply struct {
 	b            *Broker
 	stream, name string
-	read         func(jetstream.Msg) Delivery
+	read         func(arrival) Delivery
 	own          succession
 }
 
-func (b *Broker) supply(stream, name string, read func(jetstream.Msg) Delivery) *supply {
+// arrival is a message as it was handed out.
+type arrival struct {
+	jetstream.Msg
+	pin  string // of whom the server handed it to
+	meta jetstream.MsgMetadata
+}
+
+// arrived says what can be told of a message without looking into it; nothing
+// when it is not of a stream.
+func arrived(m jetstream.Msg) arrival {
+	a := arrival{Msg: m, pin: m.Headers().Get("Nats-Pin-Id")}
+	if meta, err := m.Metadata(); err == nil {
+		a.meta = *meta
+	}
+	return a
+}
+
+func (b *Broker) supply(stream, name string, read func(arrival) Delivery) *supply {
 	s := &supply{b: b, stream: stream, name: name, read: read}
 	s.own.reset = func(ctx context.Context) error {
 		if _, err := b.reader.ResetConsumer(ctx, stream, name); err != nil {
@@ -115,16 +132,17 @@ func (s *supply) run(ctx context.Context, take func(Delivery)) error {
 	warn := func(err error) { s.b.log.Warn("streams: lane", "consumer", s.name, "error", err.Error()) }
 	consuming, err := cons.Consume(
 		func(m jetstream.Msg) {
-			s.own.note(m)
+			a := arrived(m)
+			s.own.note(a)
 			if ctx.Err() != nil {
 				return // it was on its way when we stopped; the next owner gets it
 			}
-			ok, err := s.own.admits(ctx, m)
+			ok, err := s.own.admits(ctx, a)
 			if err != nil {
 				warn(err)
 			}
 			if ok {
-				take(s.read(m))
+				take(s.read(a))
 			}
 		},
 		jetstream.PullMaxMessages(lanePull),
@@ -209,10 +227,10 @@ type succession struct {
 }
 
 // note remembers under which pin a delivery came.
-func (t *succession) note(m jetstream.Msg) {
+func (t *succession) note(a arrival) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.last = m.Headers().Get("Nats-Pin-Id")
+	t.last = a.pin
 }
 
 // pinned returns the pin under which something was handed out last, or "".
@@ -224,14 +242,13 @@ func (t *succession) pinned() string {
 
 // admits reports whether a delivery is to be worked. One that is not is handed
 // out again.
-func (t *succession) admits(ctx context.Context, m jetstream.Msg) (bool, error) {
-	meta, err := m.Metadata()
-	if err != nil {
+func (t *succession) admits(ctx context.Context, a arrival) (bool, error) {
+	if a.meta.Stream == "" {
 		return true, nil // it is not of the stream; the codec says what it is
 	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	pin, n := m.Headers().Get("Nats-Pin-Id"), meta.Sequence.Consumer
+	pin, n := a.pin, a.meta.Sequence.Consumer
 	switch {
 	case pin == t.owner:
 		return true, nil
@@ -249,28 +266,22 @@ func (t *succession) admits(ctx context.Context, m jetstream.Msg) (bool, error) 
 }
 
 // handed is a delivery of the lane's events.
-func (b *Broker) handed(m jetstream.Msg) Delivery {
-	r := record{subject: m.Subject(), header: m.Headers(), data: m.Data()}
-	if meta, err := m.Metadata(); err == nil {
-		r.position = meta.Sequence.Stream
-	}
-	return b.delivery(r).by(m)
+func (b *Broker) handed(a arrival) Delivery {
+	return b.delivery(record{subject: a.Subject(), position: a.meta.Sequence.Stream, header: a.Headers(), data: a.Data()}).by(a)
 }
 
 // handedDue is a delivery of what was scheduled.
-func (b *Broker) handedDue(m jetstream.Msg) Delivery {
-	d := b.readCopy(m.Headers(), m.Data()).by(m)
-	if meta, err := m.Metadata(); err == nil {
-		d.Order = meta.Sequence.Stream
-	}
+func (b *Broker) handedDue(a arrival) Delivery {
+	d := b.readCopy(a.Headers(), a.Data()).by(a)
+	d.Order = a.meta.Sequence.Stream
 	return d
 }
 
 // by says by which message it was handed out.
-func (d Delivery) by(m jetstream.Msg) Delivery {
-	d.msg = m
-	if meta, err := m.Metadata(); err == nil {
-		d.Deliveries = int(meta.NumDelivered)
+func (d Delivery) by(a arrival) Delivery {
+	d.msg = a.Msg
+	if a.meta.Stream != "" {
+		d.Deliveries = int(a.meta.NumDelivered)
 	}
 	return d
 }
