@@ -1,6 +1,7 @@
 package projections
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -32,7 +33,7 @@ type Docs struct {
 	recent  *recent      // what was written last
 	event   domain.Event // the one being folded
 	entries map[Ref]*entry
-	changed []Ref // in the order of their first change
+	changed []change // in the order of their first change
 	notices []Notice
 	dirty   int // estimated bytes to write
 }
@@ -44,6 +45,12 @@ type entry struct {
 	size    int             // bytes, as far as known
 	stored  bool            // the store has a version of it
 	changed bool
+}
+
+// change is a document that a fold has changed.
+type change struct {
+	Ref
+	*entry
 }
 
 // errStore marks an error that came from the store and not from a fold.
@@ -214,28 +221,32 @@ func (e *entry) owner() domain.TenantID {
 func (d *Docs) mark(r Ref, e *entry) {
 	if !e.changed {
 		e.changed = true
-		d.changed = append(d.changed, r)
+		d.changed = append(d.changed, change{r, e})
 		d.dirty += e.size
 	}
 }
 
 // batch returns what the events folded so far changed.
 func (d *Docs) batch(from, to domain.Position) (Batch, error) {
-	b := Batch{Generation: d.gen.name(), From: from, To: to}
-	for _, r := range d.changed {
-		e, collection := d.entries[r], d.gen.collection(r.Collection)
-		if e.doc == nil {
-			if e.stored {
-				b.Deletes = append(b.Deletes, Ref{collection, r.ID})
+	b := Batch{Generation: d.gen.name(), From: from, To: to, Puts: make([]Put, 0, len(d.changed))}
+	var bodies bytes.Buffer // one for all: a document of its own would be copied as it grows
+	enc := json.NewEncoder(&bodies)
+	enc.SetEscapeHTML(false) // as in domain.JSON
+	for _, c := range d.changed {
+		collection := d.gen.collection(c.Collection)
+		if c.doc == nil {
+			if c.stored {
+				b.Deletes = append(b.Deletes, Ref{collection, c.ID})
 			}
 			continue
 		}
-		body, err := domain.JSON(e.doc)
-		if err != nil {
-			return Batch{}, fmt.Errorf("encode a document of %s: %w", r.Collection, err)
+		began := bodies.Len()
+		if err := enc.Encode(c.doc); err != nil {
+			return Batch{}, fmt.Errorf("encode a document of %s: %w", c.Collection, err)
 		}
-		e.size = len(body)
-		b.Puts = append(b.Puts, Put{collection, Doc{ID: r.ID, Last: e.doc.head().LastPosition, Body: body}, !e.stored})
+		body := bodies.Bytes()[began : bodies.Len()-1 : bodies.Len()-1] // without the line's end
+		c.size = len(body)
+		b.Puts = append(b.Puts, Put{collection, Doc{ID: c.ID, Last: c.doc.head().LastPosition, Body: body}, !c.stored})
 	}
 	return b, nil
 }

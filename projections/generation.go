@@ -27,7 +27,7 @@ func validName(s string) bool { return nameShape.MatchString(s) }
 func (g generation) name() string { return g.collection(g.model.Name) }
 
 // collection is the name under which the store keeps a collection of g.
-func (g generation) collection(c string) string { return fmt.Sprintf("%s_g%d", c, g.number) }
+func (g generation) collection(c string) string { return c + "_g" + strconv.Itoa(g.number) }
 
 // collections returns what the store must create for g.
 func (g generation) collections() []Collection {

@@ -34,16 +34,15 @@ func (r *recent) find(ref Ref) (kept, bool) {
 
 // keep remembers what a batch has written.
 func (r *recent) keep(d *Docs) {
-	for _, ref := range d.changed {
-		e := d.entries[ref]
-		if e.doc == nil {
-			delete(r.young, ref)
-			delete(r.old, ref)
+	for _, c := range d.changed {
+		if c.doc == nil {
+			delete(r.young, c.Ref)
+			delete(r.old, c.Ref)
 			continue
 		}
-		if r.bytes += e.size; r.young == nil || r.bytes > recentBytes/2 {
-			r.young, r.old, r.bytes = map[Ref]kept{}, r.young, e.size
+		if r.bytes += c.size; r.young == nil || r.bytes > recentBytes/2 {
+			r.young, r.old, r.bytes = map[Ref]kept{}, r.young, c.size
 		}
-		r.young[ref] = kept{e.doc, e.size}
+		r.young[c.Ref] = kept{c.doc, c.size}
 	}
 }
