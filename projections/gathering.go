@@ -18,7 +18,7 @@ const (
 	// writeEvery, and each as many more for as long again. So the events of one
 	// message come into one write when there are many messages, and what
 	// several documents share is written once for all of them.
-	gatherRate = 250
+	gatherRate = 125
 
 	// gatherMost bounds that.
 	gatherMost = 500 * time.Millisecond

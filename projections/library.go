@@ -62,12 +62,13 @@ func NewLibrary(c Config) (*Library, error) {
 		l.speakers = newSpeakers(c.Store)
 		l.config.Store = l.speakers
 	}
+	source := newShared(c.Source)
 	for i := range c.Models {
 		m := &c.Models[i]
 		if err := m.check(); err != nil {
 			return nil, fmt.Errorf("projections: %w", err)
 		}
-		l.shelves = append(l.shelves, &shelf{config: &l.config, model: m})
+		l.shelves = append(l.shelves, &shelf{config: &l.config, model: m, source: source})
 	}
 	return l, nil
 }

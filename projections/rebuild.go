@@ -93,7 +93,7 @@ func (s *shelf) begin(ctx context.Context, report func(Progress)) (*builder, err
 		return nil, err
 	}
 	b.state = Progress{Model: s.model.Name, Generation: gen.number}
-	b.runner = &runner{config: s.config, gen: gen, moved: b.moved, trouble: b.trouble, well: func() {}}
+	b.runner = &runner{config: s.config, source: s.config.Source, gen: gen, moved: b.moved, trouble: b.trouble, well: func() {}}
 	return b, nil
 }
 

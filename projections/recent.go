@@ -41,7 +41,7 @@ func (r *recent) keep(d *Docs) {
 			continue
 		}
 		if r.bytes += c.size; r.young == nil || r.bytes > recentBytes/2 {
-			r.young, r.old, r.bytes = map[Ref]kept{}, r.young, c.size
+			r.young, r.old, r.bytes = make(map[Ref]kept, len(r.young)), r.young, c.size
 		}
 		r.young[c.Ref] = kept{c.doc, c.size}
 	}

@@ -39,6 +39,7 @@ var errReplaced error = domain.Errorf(domain.Unavailable, nil, "another generati
 // goroutine.
 type runner struct {
 	config    *Config
+	source    Source
 	gen       generation
 	announcer Announcer                   // nil while building: a rebuild tells nobody
 	moved     func(domain.Position, int)  // told after each write: where it is, events folded
@@ -166,14 +167,14 @@ func (r *runner) open(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("load the checkpoint of %s: %w", r.gen.name(), err)
 	}
-	incarnation, tail, err := identify(ctx, r.config.Source)
+	incarnation, tail, err := identify(ctx, r.source)
 	if err != nil {
 		return err
 	}
 	if !found || !at.trusted(r.gen.model, incarnation, tail) {
 		return fmt.Errorf("open %s at %d: %w", r.gen.name(), at.Position, errUntrusted)
 	}
-	cursor, err := r.config.Source.Open(ctx, at.Position)
+	cursor, err := r.source.Open(ctx, at.Position)
 	if err != nil {
 		return fmt.Errorf("open the log after %d: %w", at.Position, err)
 	}

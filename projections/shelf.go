@@ -16,6 +16,7 @@ import (
 type shelf struct {
 	config   *Config
 	model    *Model
+	source   *shared // for the live runner
 	progress progress
 	waiters  waiters
 	live     atomic.Pointer[generation] // what is read; nil while there is nothing to trust
@@ -108,7 +109,7 @@ func (s *shelf) close() {
 // runner returns a live runner of the generation.
 func (s *shelf) runner(gen generation, at domain.Position) *runner {
 	return &runner{
-		config: s.config, gen: gen, at: at, announcer: s.config.Announcer,
+		config: s.config, source: s.source, gen: gen, at: at, announcer: s.config.Announcer,
 		moved:   func(at domain.Position, _ int) { s.progress.set(at) },
 		trouble: s.retrying, well: s.progress.well,
 		live:   func(ctx context.Context) error { return s.check(ctx, gen) },

@@ -120,7 +120,13 @@ func loadCollection(ctx context.Context, db *sql.DB, name string) (c collection,
 // updateSQL replaces an older version of it, if there is one; all take the
 // values of row. FAIL, because SQLite would otherwise copy every page it
 // changes, to undo a statement by itself; here the whole transaction is undone.
-func (c collection) insertSQL() string { return c.intoSQL() + " VALUES (" + c.valuesSQL() + ")" }
+func (c collection) insertSQL(rows int) string {
+	row := "(?" + strings.Repeat(", ?", c.width()-1) + ")"
+	return c.intoSQL() + " VALUES " + row + strings.Repeat(", "+row, rows-1)
+}
+
+// width is how many columns a row has.
+func (c collection) width() int { return 4 + len(c.keys) + len(c.sorts) }
 
 func (c collection) addSQL() string {
 	return c.intoSQL() + " SELECT " + c.valuesSQL() + " WHERE NOT EXISTS (SELECT 1 FROM " + quote(c.name) + " WHERE hash = ?1 AND id = ?2)"

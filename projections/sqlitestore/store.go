@@ -155,6 +155,11 @@ func (s *Store) Apply(ctx context.Context, b projections.Batch) error {
 				return err
 			}
 		}
+		for _, t := range tables {
+			if err := t.finish(ctx); err != nil {
+				return err
+			}
+		}
 		for _, r := range b.Deletes {
 			if err := tables[r.Collection].drop(ctx, r.ID); err != nil {
 				return err

@@ -3,14 +3,20 @@ package sqlitestore
 import (
 	"context"
 	"database/sql"
+	"slices"
 
 	"github.com/sendlog/sendlog/projections"
 )
 
+// together is how many documents are inserted by one statement: to begin and
+// end one costs as much as what it does for a document.
+const together = 16
+
 // table writes documents of one collection with statements compiled once.
 type table struct {
 	collection
-	insert, add, update, remove *sql.Stmt
+	insert, inserts, add, update, remove *sql.Stmt
+	fresh                                []any // values of rows to insert together
 }
 
 // compile returns what writes the documents of a batch, by collection.
@@ -42,7 +48,10 @@ func (s *Store) table(ctx context.Context, name string) (t table, err error) {
 	if t.collection, err = s.shape(ctx, name); err != nil {
 		return t, err
 	}
-	if t.insert, err = s.prepared(ctx, s.write, name, t.insertSQL()); err != nil {
+	if t.insert, err = s.prepared(ctx, s.write, name, t.insertSQL(1)); err != nil {
+		return t, err
+	}
+	if t.inserts, err = s.prepared(ctx, s.write, name, t.insertSQL(together)); err != nil {
 		return t, err
 	}
 	if t.add, err = s.prepared(ctx, s.write, name, t.addSQL()); err != nil {
@@ -71,7 +80,7 @@ func (s *Store) shape(ctx context.Context, name string) (collection, error) {
 
 // join makes the statements part of a transaction.
 func (t *table) join(ctx context.Context, tx *sql.Tx) {
-	for _, stmt := range []**sql.Stmt{&t.insert, &t.add, &t.update, &t.remove} {
+	for _, stmt := range []**sql.Stmt{&t.insert, &t.inserts, &t.add, &t.update, &t.remove} {
 		*stmt = tx.StmtContext(ctx, *stmt)
 	}
 }
@@ -83,7 +92,11 @@ func (t *table) put(ctx context.Context, p projections.Put) error {
 		return err
 	}
 	if p.Fresh {
-		_, err := t.insert.ExecContext(ctx, row...)
+		if t.fresh = append(t.fresh, row...); len(t.fresh) < together*len(row) {
+			return nil
+		}
+		_, err := t.inserts.ExecContext(ctx, t.fresh...)
+		t.fresh = t.fresh[:0]
 		return err
 	}
 	done, err := changes(t.update.ExecContext(ctx, row...))
@@ -92,6 +105,18 @@ func (t *table) put(ctx context.Context, p projections.Put) error {
 	}
 	_, err = t.add.ExecContext(ctx, row...) // if this changes nothing either, there is a newer version
 	return err
+}
+
+// finish inserts what put has left for a statement that is not full.
+func (t *table) finish(ctx context.Context) error {
+	width := t.width()
+	for row := range slices.Chunk(t.fresh, width) {
+		if _, err := t.insert.ExecContext(ctx, row...); err != nil {
+			return err
+		}
+	}
+	t.fresh = nil
+	return nil
 }
 
 func (t *table) drop(ctx context.Context, id string) error {
