@@ -212,7 +212,7 @@ func redriveAndWatch(cmd *cobra.Command, c *client, body map[string]any) error {
 			return nil
 		}
 		if err := c.call(cmd.Context(), http.MethodGet, "/dlq/redrives/"+r.ID, nil, &r); err != nil {
-			return err
+			return fmt.Errorf("%w; the redrive %s goes on also when the server restarts, look at it with: sendlog dlq redrives", err, r.ID)
 		}
 		if time.Since(printed) >= lineEvery {
 			printed = time.Now()
@@ -220,7 +220,11 @@ func redriveAndWatch(cmd *cobra.Command, c *client, body map[string]any) error {
 			if r.ETASeconds != nil {
 				left = fmt.Sprintf(", %s left", time.Duration(*r.ETASeconds)*time.Second)
 			}
-			fmt.Fprintf(cmd.ErrOrStderr(), "%d of %d%s\n", r.Redriven+r.Would+r.skipped(), r.Matched, left)
+			of := fmt.Sprintf(" of %d", r.Matched)
+			if r.DryRun { // counts while it looks
+				of = " looked at"
+			}
+			fmt.Fprintf(cmd.ErrOrStderr(), "%d%s%s\n", r.Redriven+r.Would+r.skipped(), of, left)
 		}
 	}
 	return tellRedrive(cmd, r)
