@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/sendlog/sendlog/domain"
+	"github.com/sendlog/sendlog/domain/logtest"
 	"github.com/sendlog/sendlog/domain/message"
 	"github.com/sendlog/sendlog/projections"
 	"github.com/sendlog/sendlog/projections/mongostore"
@@ -202,4 +203,87 @@ func TestManyDeadLetters(t *testing.T) {
 	if len(ids) != 1000 || !slices.IsSortedFunc(ids, func(a, b string) int { return strings.Compare(b, a) }) {
 		t.Errorf("%d letters since %s", len(ids), middle)
 	}
+}
+
+// told is what the provider reported of a message, for a redrive that asks the
+// log.
+type told []message.StatusReceived
+
+func (t told) Find(context.Context, domain.Key, domain.Position) (message.StatusReceived, bool, error) {
+	if len(t) == 0 {
+		return message.StatusReceived{}, false, nil
+	}
+	return t[0], true, nil
+}
+
+// What the read model tells of dead letters is what a redrive finds in the log,
+// whatever their lives were.
+func TestCorpsesAreWhatARedriveMeets(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	clock := domain.SystemClock{}
+	request := func(over time.Time) domain.Fact {
+		return &message.SendRequested{Type: "text", Options: message.Options{ExpiresAt: over},
+			SendWords: message.SendWords{To: "+14155550100", Content: []byte(`{}`)}}
+	}
+	tried := func(n int) domain.Fact { return &message.SendAttempted{Attempt: n} }
+	refused := func(n int) domain.Fact { return &message.SendRefused{Attempt: n} }
+	lost := func(n int) domain.Fact { return &message.OutcomeUnknown{Attempt: n} }
+	dead, redriven := &message.SendDeadLettered{Reason: "x"}, &message.SendRedriven{By: "admin"}
+	sent := &message.StatusReceived{Status: "sent", Attempt: 1, StatusNames: message.StatusNames{Wamid: "wamid.x"}}
+	never, over := time.Time{}, clock.Now().Add(-time.Hour)
+	lives := map[domain.MessageID][]domain.Fact{
+		"msg_refused":      {request(never), tried(1), refused(1), dead},
+		"msg_untried":      {request(never), dead},
+		"msg_odd":          {request(never), tried(1), refused(1), dead, sent},
+		"msg_doubt":        {request(never), tried(1), lost(1), dead},
+		"msg_proven":       {request(never), tried(1), lost(1), dead, sent},
+		"msg_open":         {request(never), tried(1), dead, sent},
+		"msg_proven_early": {request(never), tried(1), sent, lost(1), tried(2), refused(2), dead},
+		"msg_accepted":     {request(never), tried(1), lost(1), dead, &message.SendAccepted{Attempt: 1}},
+		"msg_redriven":     {request(never), dead, redriven},
+		"msg_dead_anew":    {request(never), dead, redriven, tried(1), refused(1), dead},
+		"msg_over":         {request(over), dead},
+		"msg_over_proven":  {request(over), tried(1), lost(1), dead, sent},
+		"msg_waiting":      {request(never)},
+		"msg_cancelled":    {request(never), dead, redriven, &message.SendCancelled{}},
+	}
+	want, first, ids := map[domain.MessageID]string{}, map[domain.MessageID]domain.Position{}, []string{"msg_nobody"}
+	for id, life := range lives {
+		log, last, proofs := logtest.NewMemory(), domain.Position(0), told(nil)
+		for _, f := range life {
+			if s, ok := f.(*message.StatusReceived); ok {
+				one := *s
+				one.Message, one.Wamid = id, "wamid."+string(id)
+				w.log.add(w.event(message.StatusKey(tenA, numA), &one))
+				proofs = append(proofs, one)
+				continue
+			}
+			e := w.event(out(id), f)
+			at := w.log.add(e)
+			if _, known := first[id]; !known {
+				first[id] = at
+			}
+			var err error
+			last, err = log.Append(t.Context(), e, domain.After(last))
+			must(t, err)
+		}
+		r := message.Redriver{Clock: clock, Log: log, Proofs: proofs}
+		want[id] = fmt.Sprint(r.Check(t.Context(), out(id)))
+		ids = append(ids, string(id))
+	}
+	l := w.library()
+	corpses, err := l.Corpses(t.Context(), ids, 1)
+	must(t, err)
+	if len(corpses) != len(lives) {
+		t.Errorf("%d are told of", len(corpses))
+	}
+	for id, refusal := range want {
+		if got := fmt.Sprint(corpses[string(id)].Refusal(clock.Now())); got != refusal {
+			t.Errorf("%s: %s, want %s", id, got, refusal)
+		}
+	}
+	corpses, err = l.Corpses(t.Context(), []string{"msg_refused"}, first["msg_refused"]+1)
+	must(t, err)
+	wantKind(t, corpses["msg_refused"].Refusal(clock.Now()), domain.Unknown)
 }

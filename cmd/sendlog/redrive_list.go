@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"slices"
@@ -160,10 +161,7 @@ func (r *redrives) sorted() []*redrive {
 		}
 	}
 	slices.SortFunc(all, func(a, b *redrive) int {
-		if c := b.record.StartedAt.Compare(a.record.StartedAt); c != 0 {
-			return c
-		}
-		return int(b.version) - int(a.version)
+		return cmp.Or(b.record.StartedAt.Compare(a.record.StartedAt), cmp.Compare(b.version, a.version))
 	})
 	return all
 }
