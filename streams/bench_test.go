@@ -112,6 +112,35 @@ func processorTime(b *testing.B) time.Duration {
 	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
 }
 
+// BenchmarkAppends is what the appends of one message cost: the request, which
+// expects that its key is new in every lane, and two outcomes, each of which
+// expects the one before.
+func BenchmarkAppends(b *testing.B) {
+	log := oneNode(b, streams.Interval).Events()
+	b.ReportAllocs()
+	b.ResetTimer()
+	timed(b, b.N, 64, func(i int) error {
+		k := message.OutgoingKey(tenantA, domain.NumberID(fmt.Sprint(i%128)), domain.OutgoingID(tenantA, ""))
+		x := domain.First()
+		for _, f := range []domain.Fact{
+			&message.SendRequested{Type: "text", SendWords: message.SendWords{To: "+14155550100", Content: []byte(`{"text":{"body":"hello"},"type":"text"}`), IdempotencyKey: "load-17", Fingerprint: "39d0a34bc1b6f5e1d2a7c5c0f0a3b0d9c1b6f5e1d2a7c5c0f0a3b0d9e1d2a7c5"}},
+			&message.SendAttempted{Attempt: 1},
+			&message.SendAccepted{Attempt: 1, Via: "answer", AcceptNames: message.AcceptNames{Wamid: "wamid.HBgLMTQxNTU1NTAxMDAVAgARGBI5QTNDQTVCM0Q0Q0Q2RTY3RTcA", WaID: "14155550100"}},
+		} {
+			e, err := domain.NewEvent(k, time.Now(), "bench", f)
+			if err != nil {
+				return err
+			}
+			at, err := log.Append(context.Background(), e, x)
+			if err != nil {
+				return err
+			}
+			x = domain.After(at)
+		}
+		return nil
+	})
+}
+
 // timed calls fn n times from a number of callers.
 func timed(b *testing.B, n, callers int, fn func(i int) error) time.Duration {
 	b.Helper()

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
-	"strings"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -68,8 +67,8 @@ func (c codec) encode(e domain.Event) ([]byte, error) {
 	return b, nil
 }
 
-// encode writes the envelope as encoding/json would, at a third of the cost;
-// every fact passes here. Facts stay as they are.
+// encode writes the envelope as encoding/json would, at half the cost; every
+// fact passes here. Facts stay as they are.
 func (env envelope) encode() ([]byte, error) {
 	if !json.Valid(env.Facts) {
 		return nil, errors.New("its facts are no JSON")
@@ -106,9 +105,11 @@ func appendMember(b []byte, name, value string) []byte {
 }
 
 func appendText(b []byte, s string) []byte {
-	if strings.ContainsFunc(s, func(r rune) bool { return r < ' ' || r > '~' || r == '"' || r == '\\' }) {
-		quoted, _ := domain.JSON(s) // of a string it never fails
-		return append(b, quoted...)
+	for _, c := range []byte(s) {
+		if c < ' ' || c > '~' || c == '"' || c == '\\' {
+			quoted, _ := domain.JSON(s) // of a string it never fails
+			return append(b, quoted...)
+		}
 	}
 	return append(append(append(b, '"'), s...), '"')
 }
