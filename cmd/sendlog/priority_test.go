@@ -20,7 +20,7 @@ func TestInteractiveOvertakesACampaign(t *testing.T) {
 	busy := w.register("Busy", floodedNumber)
 	number := "/tenants/" + busy + "/numbers/" + string(floodedNumber)
 	w.want(200, "POST", number+"/pause", `{"reason":"all of them are to wait"}`)
-	ids := w.flood(busy, "bulk", campaign)
+	ids := w.flood(busy, `"text":"flood","priority":"bulk"`, campaign)
 	urgent := domain.MessageID(w.want(202, "POST", "/tenants/"+busy+"/send", `{"to":"+14155570000","text":"Your code is 123456"}`).json(t)["id"].(string))
 	began := time.Now()
 	w.want(200, "POST", number+"/resume", `{"reason":"now they leave"}`)
