@@ -35,6 +35,10 @@ func (l *lane) place(v Delivery) {
 		j.renew(v)
 		return
 	}
+	if _, asked := readUp(v.Event); l.sleeps(v) && !(v.Due && l.over(asked)) {
+		l.finish(v)
+		return
+	}
 	at, n := v.Event.Position, l.line(lineOf(v.Event), v.Event.Key.Tenant)
 	if _, waits := n.overflow[at]; waits && !v.Due {
 		n.overflow[at] = v
@@ -194,7 +198,7 @@ func (l *lane) read(n *line, look int, from Backlog, most int) {
 		return
 	}
 	for _, v := range page {
-		if _, held := l.held[handleOf(v)]; !held && !n.leaves(v) {
+		if _, held := l.held[handleOf(v)]; !held && !n.leaves(v) && !l.sleeps(v) {
 			l.admit(n, v, true)
 		}
 		n.age = v.Event.At
@@ -280,15 +284,20 @@ func (l *lane) advance(n *line, look int) {
 // Until they are known nothing is taken: it may be behind one of them.
 func (l *lane) look() {
 	var (
-		stored  []Backlog
-		shelves []Shelf
+		stored   []Backlog
+		shelves  []Shelf
+		sleepers []*sleeper
 	)
 	for {
 		var err error
 		if stored, err = l.d.Backlogs.Backlogs(l.stop, l.number); err == nil {
-			if shelves, err = l.d.Schedule.Shelves(l.stop, l.number); err == nil {
-				break
-			}
+			shelves, err = l.d.Schedule.Shelves(l.stop, l.number)
+		}
+		if err == nil {
+			sleepers, err = l.listSleepers()
+		}
+		if err == nil {
+			break
 		}
 		l.d.Logger.Warn("dispatch: backlogs cannot be looked up", "lane", l.number, "error", err.Error())
 		if l.d.Clock.Sleep(l.stop, logRetry) != nil {
@@ -312,6 +321,7 @@ func (l *lane) look() {
 		n := l.line(lineKey{b.Number, b.Bulk}, b.Tenant)
 		n.stored, n.cursor, n.unsure = b, b.From, true
 	}
+	l.findSleepers(sleepers)
 	l.find(shelves)
 	slices.SortFunc(waiting, func(a, b Delivery) int { return cmp.Compare(a.Event.Position, b.Event.Position) }) // (4)
 	waiting = append(waiting, l.parked...)

@@ -25,6 +25,7 @@ type calendar struct {
 	order uint64
 	out   map[int][]Delivery // due and not done, by lane
 	shelf []Delivery
+	wait  []Delivery
 }
 
 type entry struct {
@@ -54,6 +55,7 @@ func (c *calendar) Unschedule(_ context.Context, k domain.Key) error {
 			delete(c.due, p)
 		}
 	}
+	c.wait = slices.DeleteFunc(c.wait, func(v Delivery) bool { return v.Event.Key == k })
 	return nil
 }
 
@@ -137,12 +139,49 @@ func (c *calendar) Shelve(ctx context.Context, _ Shelf, due []Delivery) (places 
 		if ctx.Err() != nil {
 			return nil, ctx.Err()
 		}
-		c.order++
-		c.shelf = append(c.shelf, Delivery{Event: v.Event, Raw: v.Raw, Due: true, Order: v.Order, Place: c.order, Deliveries: 1,
-			Done: func() error { return nil }, Hold: func() error { return nil }, Reject: func(string) error { return nil }})
+		c.shelf = append(c.shelf, c.placed(v))
 		places = append(places, c.order)
 	}
 	return places, nil
+}
+
+// placed is a copy at the next place. The caller holds the lock.
+func (c *calendar) placed(v Delivery) Delivery {
+	c.order++
+	return Delivery{Event: v.Event, Raw: v.Raw, Due: true, Order: v.Order, Place: c.order, Deliveries: 1,
+		Done: func() error { return nil }, Hold: func() error { return nil }, Reject: func(string) error { return nil }}
+}
+
+func (c *calendar) Park(ctx context.Context, v Delivery) (uint64, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if ctx.Err() != nil {
+		return 0, ctx.Err()
+	}
+	c.wait = append(c.wait, c.placed(v))
+	return c.order, nil
+}
+
+func (c *calendar) Parked(_ context.Context, lane int, after uint64, most int) (page []Delivery, end bool, _ error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, v := range c.wait {
+		if domain.Lane(v.Event.Key.Number) != lane || v.Place <= after {
+			continue
+		}
+		if len(page) == most {
+			return page, false, nil
+		}
+		page = append(page, v)
+	}
+	return page, true, nil
+}
+
+// parked counts what is parked.
+func (c *calendar) parked() int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return len(c.wait)
 }
 
 func (c *calendar) Unshelve(ctx context.Context, place uint64) error {
@@ -150,6 +189,7 @@ func (c *calendar) Unshelve(ctx context.Context, place uint64) error {
 	defer c.mu.Unlock()
 	if ctx.Err() == nil {
 		c.shelf = slices.DeleteFunc(c.shelf, func(v Delivery) bool { return v.Place == place })
+		c.wait = slices.DeleteFunc(c.wait, func(v Delivery) bool { return v.Place == place })
 	}
 	return ctx.Err()
 }

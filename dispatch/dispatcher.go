@@ -48,9 +48,9 @@ type Dispatcher struct {
 	looking chan struct{} // one for each message that is being looked up
 
 	// See there.
-	laneJobs, numberJobs int
-	advanceEvery         time.Duration
-	expireEvery          time.Duration
+	laneJobs, numberJobs, laneSleepers int
+	advanceEvery, laneWait, wakeEvery  time.Duration
+	expireEvery                        time.Duration
 
 	mu    sync.Mutex
 	lanes map[*lane]bool // that this process works
@@ -74,6 +74,7 @@ func New(c Config) *Dispatcher {
 		turns:    newTurnstile(c.Clock, c.Rates, c.Policy),
 		lanes:    map[*lane]bool{},
 		laneJobs: laneJobs, numberJobs: numberJobs, advanceEvery: advanceEvery, expireEvery: expireEvery,
+		laneSleepers: laneSleepers, laneWait: laneWait, wakeEvery: wakeEvery,
 		reconcile: newReconciler(c.Facts, c.Logger),
 		looking:   make(chan struct{}, looksAtOnce),
 	}

@@ -45,6 +45,13 @@ type lane struct {
 	parked []Delivery // came while the backlogs were looked up
 	looks  int        // how often they were; what was begun before says nothing any more
 	ready  bool       // they are known
+
+	busy     map[string]bool       // chains that somebody works
+	sleepers map[string][]*sleeper // by chain, in order; who is at work is the first
+	asleep   map[string]*sleeper   // the same by message
+	stowing  map[string]bool       // chains whose jobs are being put to sleep
+	settling int                   // sleepers that are being put there,
+	awake    int                   // and that were woken
 }
 
 // handle tells jobs apart: a request, its copy from the schedule, and that on a
@@ -72,7 +79,10 @@ type job struct {
 	owed    bool
 	sendAt  time.Time
 	expires time.Time
-	bad     error // why it cannot be read
+	bad     error    // why it cannot be read
+	sleeper *sleeper // that was woken to be this job
+	remains bool     // it does not sleep
+	left    bool     // it does
 
 	mu       sync.Mutex
 	delivery Delivery // the newest one of this event
@@ -94,7 +104,8 @@ func (j *job) renew(v Delivery) {
 // returns when the tenure is over and nothing of it runs any more.
 func (d *Dispatcher) begin(number int, tenure, calls context.Context) *lane {
 	l := &lane{d: d, number: number, stop: tenure, calls: calls,
-		held: map[handle]*job{}, chains: map[string][]*job{}, lines: map[lineKey]*line{}}
+		held: map[handle]*job{}, chains: map[string][]*job{}, lines: map[lineKey]*line{},
+		busy: map[string]bool{}, sleepers: map[string][]*sleeper{}, asleep: map[string]*sleeper{}, stowing: map[string]bool{}}
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.lanes[l] = true
@@ -103,11 +114,13 @@ func (d *Dispatcher) begin(number int, tenure, calls context.Context) *lane {
 	l.working.Go(l.every(d.advanceEvery, l.advanceAll))
 	l.working.Go(l.every(d.expireEvery, l.expireSome))
 	l.working.Go(l.every(shelfLook, l.lookAtShelves))
+	l.working.Go(l.every(d.wakeEvery, l.wakeAll))
 	return l
 }
 
 func (l *lane) end() {
 	l.working.Wait()
+	l.endSleep()
 	l.d.mu.Lock()
 	defer l.d.mu.Unlock()
 	delete(l.d.lanes, l)
@@ -174,7 +187,7 @@ func (l *lane) admit(n *line, v Delivery, owed bool) {
 	j.chain, asked = readUp(v.Event)
 	j.sendAt, j.expires = asked.SendAt, asked.ExpiresAt
 	if v.Due && l.over(asked) {
-		j.chain = alone(v.Event) // nobody is sent anything, so nobody waits
+		j.chain, j.remains = alone(v.Event), true // nobody is sent anything, so nobody waits
 	}
 	j.template = asksTemplate(v.Event)
 	l.held[j.handle] = j
@@ -248,17 +261,22 @@ func (l *lane) schedule(j *job) error {
 // forget takes a cancelled message out of the schedule. When that does not
 // succeed its end comes again after the ack wait.
 func (l *lane) forget(v Delivery) {
-	if err := l.d.Schedule.Unschedule(l.stop, v.Event.Key); err == nil {
-		l.finish(v)
+	if err := l.d.Schedule.Unschedule(l.stop, v.Event.Key); err != nil {
+		return
+	}
+	l.finish(v)
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if s := l.asleep[v.Event.Key.ID]; s != nil && s.job == nil {
+		l.drop(s)
+		l.goOn(s.chain)
 	}
 }
 
 // join puts a job at the end of its chain. The caller holds the lock.
 func (l *lane) join(j *job) {
 	l.chains[j.chain] = append(l.chains[j.chain], j)
-	if len(l.chains[j.chain]) == 1 && l.stop.Err() == nil {
-		l.working.Go(func() { l.work(j) })
-	}
+	l.goOn(j.chain)
 }
 
 // work works a chain from its first job until it is empty.
@@ -277,12 +295,18 @@ func (l *lane) work(j *job) {
 func (l *lane) act(j *job) (end func(Delivery)) {
 	err := j.bad
 	if err == nil {
-		err = l.d.pursue(l.stop, l.calls, j)
-		if errors.Is(err, errAside) {
-			if l.putAside(j) {
+		for {
+			err = l.d.pursue(l.stop, l.calls, j)
+			if e, leaves := asLeave(err); leaves {
+				if l.rest(j, e) {
+					return nil
+				}
+				j.remains = true
+			} else if !errors.Is(err, errAside) {
+				break
+			} else if l.putAside(j) {
 				return nil
 			}
-			err = l.d.pursue(l.stop, l.calls, j)
 		}
 		if err == nil {
 			return l.finish
@@ -308,17 +332,21 @@ func (l *lane) act(j *job) (end func(Delivery)) {
 	return nil
 }
 
-// next returns the job after one in its chain.
+// next returns the job after one in its chain, if it may go on.
 func (l *lane) next(done *job) *job {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	rest := l.chains[done.chain][1:]
-	if len(rest) == 0 {
-		delete(l.chains, done.chain)
-		return nil
+	chain := done.chain
+	rest := l.chains[chain][1:]
+	if l.chains[chain] = rest; len(rest) == 0 {
+		delete(l.chains, chain)
 	}
-	l.chains[done.chain] = rest
-	return rest[0]
+	if len(rest) > 0 && len(l.sleepers[chain]) == 0 {
+		return rest[0]
+	}
+	delete(l.busy, chain)
+	l.goOn(chain)
+	return nil
 }
 
 // done ends a job, whose newest delivery it tells so, and forgets it, which makes
@@ -330,6 +358,10 @@ func (l *lane) done(j *job, end func(Delivery)) {
 	end(j.latest())
 	delete(l.held, j.handle)
 	j.line.remove(j)
+	if j.sleeper != nil {
+		l.awake--
+		l.drop(j.sleeper)
+	}
 	l.tend(j.line)
 }
 

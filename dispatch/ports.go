@@ -60,7 +60,7 @@ type Schedule interface {
 	// it returns nil it is kept durably; scheduling the same event again is
 	// harmless.
 	Schedule(ctx context.Context, v Delivery, at time.Time) error
-	// Unschedule forgets what is scheduled for a message. Whoever acknowledges
+	// Unschedule forgets what is scheduled, or parked, of a message. Whoever acknowledges
 	// the event that ended one calls it first, and after a Schedule that may
 	// have come later than the end: once the log has let go of that event,
 	// nothing else remembers that the copy must not be sent.
@@ -77,6 +77,14 @@ type Schedule interface {
 	// end says that there were no more. Errors are as those of
 	// [Backlogs.ReadBacklog], and so are the deliveries.
 	ReadShelf(ctx context.Context, s Shelf, after uint64, most int) (page []Delivery, end bool, err error)
+	// Park keeps a copy of a request durably and returns its place, from which
+	// Unshelve takes it. While it is there the log keeps at hand what was recorded
+	// of the message from ten minutes before on. Parking it again is harmless.
+	Park(ctx context.Context, v Delivery) (place uint64, err error)
+	// Parked returns at most so many copies that are parked in a lane after a
+	// place, in order, as ReadShelf does; but one that cannot be read yet comes
+	// with its Err.
+	Parked(ctx context.Context, lane int, after uint64, most int) (page []Delivery, end bool, err error)
 }
 
 // Backlog stands for requests of one number and urgency that its lane

@@ -151,6 +151,9 @@ func (p *pursuit) step() (done bool, err error) {
 	if next.Do == message.Nothing {
 		return true, nil
 	}
+	if e := p.leaves(next); e != nil {
+		return false, e
+	}
 	if since, doubtful := p.state.DoubtfulSince(); doubtful {
 		proven, err := p.reconcile(since, next)
 		if proven || err != nil {
@@ -162,6 +165,9 @@ func (p *pursuit) step() (done bool, err error) {
 	if next.Do == message.Attempt && !p.d.Gate.Open(p.key.Number, p.template()) {
 		// However long the pause was, what is due is decided after it: a status
 		// may have proven the attempt before.
+		if e := p.leavesGate(); e != nil {
+			return false, e
+		}
 		return false, p.awaitGate()
 	}
 	switch next.Do {

@@ -35,9 +35,11 @@ type follower struct {
 	from   domain.Position
 	at     domain.Position
 	seen   map[domain.MessageID]message.StatusReceived
-	moved  chan struct{} // closed and replaced at every change
-	stop   context.CancelFunc
-	err    error // why it reads no more; nil while it does
+	// noticed tells who is watched for whether one has been read.
+	noticed map[domain.MessageID]bool
+	moved   chan struct{} // closed and replaced at every change
+	stop    context.CancelFunc
+	err     error // why it reads no more; nil while it does
 }
 
 func newReconciler(f Facts, l *slog.Logger) *reconciler {
@@ -51,6 +53,8 @@ type inquiry struct {
 	number domain.Key
 	id     domain.MessageID
 	since  domain.Position
+	// watches says that it is one of those that only want to be told.
+	watches bool
 }
 
 // ask begins an inquiry; close ends it.
@@ -72,6 +76,9 @@ func (q *inquiry) close() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	f := r.numbers[q.number]
+	if q.watches {
+		delete(f.noticed, q.id)
+	}
 	if f.asking--; f.asking > 0 {
 		return
 	}
@@ -79,6 +86,37 @@ func (q *inquiry) close() {
 		f.stop()
 	}
 	delete(r.numbers, q.number)
+}
+
+// watch begins an inquiry of somebody who does not wait for the answer, but asks
+// now and then whether there is one ([inquiry.noticed]). Like wait it only makes
+// things quicker.
+func (r *reconciler) watch(k domain.Key, since domain.Position) *inquiry {
+	q := r.ask(k, since)
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	f := r.numbers[q.number]
+	if f.noticed == nil {
+		f.noticed = map[domain.MessageID]bool{}
+	}
+	if f.stop == nil || f.err != nil || since < f.from {
+		r.start(q.number, f, since)
+	}
+	_, f.noticed[q.id] = f.seen[q.id]
+	q.watches = true
+	return q
+}
+
+// noticed reports whether a status has been read. It starts the reading again
+// when that broke off.
+func (q *inquiry) noticed() bool {
+	q.r.mu.Lock()
+	defer q.r.mu.Unlock()
+	f := q.r.numbers[q.number]
+	if f.stop == nil || f.err != nil {
+		q.r.start(q.number, f, q.since)
+	}
+	return f.noticed[q.id]
 }
 
 // look returns the status if one has been read, how far the reading is, and a
@@ -150,6 +188,9 @@ func (f *follower) note(at domain.Position, s message.StatusReceived) {
 			f.from, f.seen = at-1, map[domain.MessageID]message.StatusReceived{}
 		}
 		f.seen[s.Message] = s
+	}
+	if _, watched := f.noticed[s.Message]; watched {
+		f.noticed[s.Message] = true
 	}
 	f.wake()
 }

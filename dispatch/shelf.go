@@ -49,7 +49,7 @@ func (s *shelf) count(j *job, by int) {
 	if j.handle.due {
 		s.due += by
 	}
-	if j.handle.place > 0 {
+	if j.handle.place > 0 && j.sleeper == nil {
 		s.placed += by
 	}
 }
@@ -237,7 +237,9 @@ func (l *lane) takeDown(n *line, after uint64, most int) {
 		return
 	}
 	for _, v := range page {
-		if _, held := l.held[handleOf(v)]; !held {
+		if _, held := l.held[handleOf(v)]; l.sleeps(v) {
+			l.working.Go(func() { l.unpark(v.Event.Key, v.Place) })
+		} else if !held {
 			l.admit(n, v, false)
 		}
 		s.cursor = v.Place
@@ -274,12 +276,17 @@ func (l *lane) clear(j *job) bool {
 // owner of the lane.
 func (l *lane) lookAtShelves() {
 	shelves, err := l.d.Schedule.Shelves(l.stop, l.number)
+	var sleepers []*sleeper
+	if err == nil {
+		sleepers, err = l.listSleepers()
+	}
 	if err != nil {
 		return // it is looked for again
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.ready { // else that is under way
+		l.findSleepers(sleepers)
 		l.find(shelves)
 	}
 }

@@ -61,12 +61,14 @@ func newWorld(t *testing.T) *world {
 }
 
 func (w *world) dispatcher() *Dispatcher {
-	return New(Config{
+	d := New(Config{
 		Backlogs: w.backlogs, Breaker: w.breaker, Clock: domain.SystemClock{}, Facts: w.log, Gate: w.gate, Graveyard: w.graves, Log: w.log,
 		Logger: slog.New(slog.NewTextHandler(testWriter{}, nil)), Meter: domain.NoMeter{},
 		Policy:   Policy{FirstWait: time.Millisecond, MostWait: 4 * time.Millisecond, UnknownWait: 20 * time.Millisecond, Drain: 5 * time.Second},
 		Provider: w.provider, Rates: rates(0), Schedule: w.schedule, Settings: w.sending, Tokens: tokens{}, Work: w.work, HoldEvery: time.Hour,
 	})
+	d.wakeEvery = time.Millisecond
+	return d
 }
 
 // testWriter shows logs only when somebody asks for them.

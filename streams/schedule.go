@@ -49,16 +49,22 @@ func (b *Broker) Schedule(ctx context.Context, d Delivery, at time.Time) error {
 	return err
 }
 
-// Unschedule forgets what is scheduled for a message, if anything is. What is
-// due already is handed out nevertheless.
+// Unschedule forgets what is scheduled or parked of a message, if anything is.
+// What is due already is handed out nevertheless.
 func (b *Broker) Unschedule(ctx context.Context, k domain.Key) error {
 	subject, err := scheduleSubject(k)
 	if err != nil {
 		return err
 	}
+	parked, err := waitSubject(k)
+	if err != nil {
+		return err
+	}
 	s, err := b.reader.Stream(ctx, streamSchedule)
-	if err == nil {
-		err = s.Purge(ctx, jetstream.WithPurgeSubject(subject))
+	for _, subject := range []string{subject, parked} {
+		if err == nil {
+			err = s.Purge(ctx, jetstream.WithPurgeSubject(subject))
+		}
 	}
 	if err != nil {
 		return unavailable(fmt.Errorf("forget a schedule: %w", err))
@@ -66,21 +72,28 @@ func (b *Broker) Unschedule(ctx context.Context, k domain.Key) error {
 	return nil
 }
 
-// dueSince returns when the oldest event became due, or was put on a shelf, that
-// is not done, and false when there is none. What is put on a shelf is untouched.
+// dueSince returns since when what is recorded of scheduled messages that are not
+// done must stay hot, and false when there is none: since the oldest became due,
+// was put on a shelf, or a while before it was parked.
 func (b *Broker) dueSince(ctx context.Context) (since time.Time, any bool, err error) {
 	s, err := b.reader.Stream(ctx, streamSchedule)
 	if err != nil {
 		return since, false, unreadable(fmt.Errorf("look at %s: %w", streamSchedule, err))
 	}
-	for _, subject := range []string{dueAll, shelfAll} { // in this order: what moves goes from due to a shelf
+	for _, subject := range []string{dueAll, shelfAll, waitAll} { // in the order in which they move
 		m, err := s.GetMsg(ctx, 1, jetstream.WithGetMsgSubject(subject))
 		switch {
 		case notFound(err):
 		case err != nil:
 			return since, false, unreadable(fmt.Errorf("look for what is due: %w", err))
-		case !any || m.Time.Before(since):
-			since, any = m.Time, true
+		default:
+			at := m.Time
+			if subject == waitAll {
+				at = at.Add(-parkMargin)
+			}
+			if !any || at.Before(since) {
+				since, any = at, true
+			}
 		}
 	}
 	return since, any, nil

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"strconv"
+	"time"
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
@@ -116,26 +117,61 @@ func orderOf(m *jetstream.RawStreamMsg) uint64 {
 // cannot be read yet fails the call with [domain.Unavailable]. Done, Hold and
 // Reject of these deliveries do nothing: [Broker.Unshelve] does.
 func (b *Broker) ReadShelf(ctx context.Context, s Shelf, after uint64, most int) (page []Delivery, end bool, err error) {
+	page, end, err = b.copies(ctx, shelfSubject(s.Number, s.Bulk), after, most)
+	for i, d := range page {
+		if domain.KindOf(d.Err) == domain.Unavailable {
+			return page[:i], false, d.Err
+		}
+	}
+	return page, end, err
+}
+
+// copies reads copies in the order of their places.
+func (b *Broker) copies(ctx context.Context, subject string, after uint64, most int) (page []Delivery, end bool, err error) {
 	stream, err := b.reader.Stream(ctx, streamSchedule)
 	if err != nil {
-		return nil, false, unreadable(fmt.Errorf("read a shelf: %w", err))
+		return nil, false, unreadable(fmt.Errorf("read copies: %w", err))
 	}
 	for len(page) < most {
-		m, err := stream.GetMsg(ctx, after+1, jetstream.WithGetMsgSubject(shelfSubject(s.Number, s.Bulk)))
+		m, err := stream.GetMsg(ctx, after+1, jetstream.WithGetMsgSubject(subject))
 		switch {
 		case notFound(err):
 			return page, true, nil
 		case err != nil:
-			return page, false, unreadable(fmt.Errorf("read a shelf: %w", err))
+			return page, false, unreadable(fmt.Errorf("read copies: %w", err))
 		}
 		d := b.readCopy(m.Header, m.Data)
-		if domain.KindOf(d.Err) == domain.Unavailable {
-			return page, false, d.Err
-		}
 		after, d.Place, d.Order = m.Sequence, m.Sequence, orderOf(m)
 		page = append(page, d)
 	}
 	return page, false, nil
+}
+
+// parkMargin is how long before its copy was parked a message may have been tried
+// first: what was recorded since then stays hot.
+const parkMargin = 10 * time.Minute
+
+// Park keeps a copy of a request that has to wait, as durably as an append, and
+// returns its place. Whoever is done with it calls [Broker.Unshelve], and
+// [Broker.Unschedule] takes it back. While it is there, what was recorded of it
+// up to 10 minutes before, and since, stays hot.
+func (b *Broker) Park(ctx context.Context, d Delivery) (place uint64, err error) {
+	subject, err := waitSubject(d.Event.Key)
+	if err != nil {
+		return 0, err
+	}
+	m, err := copied(d, subject)
+	if err != nil {
+		return 0, err
+	}
+	return b.settle(ctx, streamSchedule, publish{js: b.publisher(d.Event.Key.Number), msg: m, meter: b.meter})
+}
+
+// Parked returns at most so many copies that are parked in a lane after a place,
+// in the order in which they were parked; end says that there were no more. What
+// cannot be read comes with its error.
+func (b *Broker) Parked(ctx context.Context, lane int, after uint64, most int) (page []Delivery, end bool, err error) {
+	return b.copies(ctx, waitLane(lane), after, most)
 }
 
 // Unshelve takes what is at a place off its shelf, if it is there. A power cut

@@ -135,3 +135,51 @@ func TestShelfOutlivesItsOwner(t *testing.T) {
 	}
 	purge(t, b, a, cancel.Position+10)
 }
+
+// What is parked is listed in the order it was, survives its owner, is taken back
+// by name, and keeps hot what was tried of it shortly before.
+func TestParked(t *testing.T) {
+	t.Parallel()
+	b := oneNode(t, streams.Strict)
+	w := labour(t, b)
+	d := w.expect(t, sendMany(t, b, number, 3)...)
+	attempt, err := domain.NewEvent(d[0].Event.Key, time.Now(), "test", &message.SendAttempted{Attempt: 1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if attempt.Position, err = b.Events().Append(t.Context(), attempt, domain.After(d[0].Event.Position)); err != nil {
+		t.Fatal(err)
+	}
+	finish(t, w.expect(t, attempt)...)
+	var places []uint64
+	for _, d := range d {
+		place, err := b.Park(t.Context(), d)
+		if err != nil {
+			t.Fatal(err)
+		}
+		places = append(places, place)
+	}
+	finish(t, d...)
+	lane := domain.Lane(number)
+	idle(t, b, lane)
+	page, end, err := b.Parked(t.Context(), lane, places[0], 1)
+	if err != nil || end || len(page) != 1 || page[0].Place != places[1] || page[0].Event.ID != d[1].Event.ID || !page[0].Due {
+		t.Fatalf("parked %+v, %v, %v", page, end, err)
+	}
+	if err := b.Unschedule(t.Context(), d[1].Event.Key); err != nil {
+		t.Fatal(err)
+	}
+	if page, end, err = b.Parked(t.Context(), lane, 0, 10); err != nil || !end || len(page) != 2 || page[1].Place != places[2] {
+		t.Fatalf("parked %+v, %v, %v", page, end, err)
+	}
+	record(t, b, statuses(t, 0, 10)...)
+	a := archiver(t, b)
+	archive(t, a, attempt.Position+10)
+	purge(t, b, a, 1)
+	for _, place := range places {
+		if err := b.Unshelve(t.Context(), place); err != nil {
+			t.Fatal(err)
+		}
+	}
+	purge(t, b, a, attempt.Position+10)
+}

@@ -19,6 +19,7 @@ import (
 //	sched.<pp>.<message>            the copy of a request, waiting for its time
 //	due.<pp>.<number>               the same once its time has come
 //	shelf.<pp>.<number>[.bulk]      the same while its number cannot work it
+//	wait.<pp>.<message>             the copy of a request that was tried, or waits behind one, and has to wait for long
 //	arc.<month>.<pp>.<kind>.<tenant>  the archived copy of a fact; few subjects, so the id is in a header
 //	live.<tenant>.<kind…>.<id>      announcements, not stored
 //	presence.<role>                 processes telling each other that they are there, not stored
@@ -119,7 +120,10 @@ const (
 	scheduleAll = "sched.>"
 	dueAll      = "due.>"
 	shelfAll    = "shelf.>"
+	waitAll     = "wait.>"
 )
+
+func waitLane(lane int) string { return fmt.Sprintf("wait.%02d.*", lane) }
 
 func shelfSubject(n domain.NumberID, bulk bool) string { return lineSubject("shelf", n, bulk) }
 
@@ -127,11 +131,15 @@ func shelfLane(lane int) string { return fmt.Sprintf("shelf.%02d.>", lane) }
 
 func parseShelf(s string) (n domain.NumberID, bulk bool, err error) { return parseLine("shelf", s) }
 
-func scheduleSubject(k domain.Key) (string, error) {
+func scheduleSubject(k domain.Key) (string, error) { return copySubject("sched", k) }
+
+func waitSubject(k domain.Key) (string, error) { return copySubject("wait", k) }
+
+func copySubject(kind string, k domain.Key) (string, error) {
 	if k.Kind != domain.KindMessage || !domain.ValidToken(string(k.Number)) || !domain.ValidToken(k.ID) {
 		return "", domain.Errorf(domain.Bug, nil, "only a message can be scheduled")
 	}
-	return fmt.Sprintf("sched.%02d.%s", domain.Lane(k.Number), k.ID), nil
+	return fmt.Sprintf("%s.%02d.%s", kind, domain.Lane(k.Number), k.ID), nil
 }
 
 func dueSubject(n domain.NumberID) string { return fmt.Sprintf("due.%02d.%s", domain.Lane(n), n) }

@@ -81,7 +81,7 @@ func streamConfigs(replicas int) []jetstream.StreamConfig {
 	// What is waiting is nobody's work yet and stays; what is due stays until it
 	// is done.
 	schedule := base(streamSchedule, scheduleAll)
-	schedule.Subjects = append(schedule.Subjects, dueAll, shelfAll)
+	schedule.Subjects = append(schedule.Subjects, dueAll, shelfAll, waitAll)
 	schedule.Retention = jetstream.WorkQueuePolicy
 	schedule.Discard = jetstream.DiscardOld // as schedules demand; there is nothing that could make it discard
 	schedule.AllowMsgSchedules = true

@@ -79,6 +79,17 @@ func (s schedule) ReadShelf(ctx context.Context, on dispatch.Shelf, after uint64
 	return deliveries(read), end, err
 }
 
+// Park implements dispatch.Schedule.
+func (s schedule) Park(ctx context.Context, d dispatch.Delivery) (uint64, error) {
+	return s.Broker.Park(ctx, streams.Delivery{Event: d.Event, Raw: d.Raw})
+}
+
+// Parked implements dispatch.Schedule.
+func (s schedule) Parked(ctx context.Context, lane int, after uint64, most int) ([]dispatch.Delivery, bool, error) {
+	read, end, err := s.Broker.Parked(ctx, lane, after, most)
+	return deliveries(read), end, err
+}
+
 // backlogs lets dispatch remember what waits in the log.
 type backlogs struct{ broker *streams.Broker }
 

@@ -21,6 +21,7 @@ type State struct {
 	Unknown  bool         // its outcome is recorded as unknown
 	Doubt    string       // how the newest outcome that is unknown was lost
 	At       time.Time    // of the newest attempt or outcome
+	Begun    time.Time    // when the first attempt was recorded, of those at hand
 	Refused  *SendRefused // the newest refusal, if nothing followed it
 	Accepted bool
 	Ended    string // [Cancelled] or [Expired]: no further attempt is made; empty otherwise
@@ -120,6 +121,9 @@ func (s *State) Apply(e domain.Event) error {
 		}
 		s.Attempt, s.Budget, s.Open, s.Unknown, s.Refused = f.Attempt, s.Budget+1, true, false, nil
 		s.Redriven, s.At = false, e.At
+		if s.Begun.IsZero() {
+			s.Begun = e.At
+		}
 		if s.doubts == nil {
 			s.doubts = map[int]domain.Position{}
 		}

@@ -1,0 +1,161 @@
+package dispatch
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/sendlog/sendlog/dispatch/cloudapi"
+	"github.com/sendlog/sendlog/domain"
+	"github.com/sendlog/sendlog/domain/message"
+)
+
+// Messages that wait long, for a status or for another try, hold up nobody else
+// of their number; a status ends the wait of the one it is about at once.
+func TestLongWaitsHoldUpNobody(t *testing.T) {
+	t.Parallel()
+	for name, first := range map[string]cloudapi.Outcome{
+		"unknown": {Kind: cloudapi.Unknown, Detail: "timeout"},
+		"refused": {Kind: cloudapi.Refused, Code: 130429, Class: cloudapi.Retry, Retry: true, Wait: time.Hour},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t)
+			w.small(w.d)
+			w.d.Policy.UnknownWait = time.Hour
+			n := inLane(3, 1)[0]
+			var waiting []domain.Key
+			for i := range 40 {
+				waiting = append(waiting, w.requestFrom(n, fmt.Sprintf("+1415555%04d", i), "waits", message.Options{}))
+			}
+			behind := w.requestFrom(n, "+14155550000", "behind the first", message.Options{})
+			w.provider.answer(func(c cloudapi.Call) cloudapi.Outcome {
+				if slices.ContainsFunc(waiting, func(k domain.Key) bool { return k.ID == string(c.Message) }) {
+					return first
+				}
+				return accepted(c)
+			})
+			w.run(w.d)
+			for i := range 20 {
+				w.await(w.requestFrom(n, fmt.Sprintf("+1415556%04d", i), "goes", message.Options{}), message.TypeSendAccepted)
+			}
+			w.until("everybody to sleep", func() bool { return w.schedule.parked() == len(waiting)+1 })
+			wantTypes(t, w, behind, message.TypeSendRequested)
+			w.awaitNoBacklog()
+			if first.Kind == cloudapi.Refused {
+				return
+			}
+			numbers := message.StatusKey(waiting[0].Tenant, n)
+			for _, k := range waiting {
+				w.append(numbers, delivered(k, 1))
+				w.wantProven(k, 1)
+			}
+			w.await(behind, message.TypeSendAccepted)
+			w.until("nobody to sleep", func() bool { return w.schedule.parked() == 0 })
+		})
+	}
+}
+
+// Whatever is answered and whenever the process dies: nobody overtakes a message
+// to the same person that waits for another try, no attempt is called twice, and
+// nothing is lost.
+func TestSleepersKeepTheirPlace(t *testing.T) {
+	t.Parallel()
+	seed := rand.Uint64()
+	for run := range uint64(4) {
+		t.Run(fmt.Sprint("seed ", seed+run), func(t *testing.T) {
+			t.Parallel()
+			sleepersKeepTheirPlace(t, rand.New(rand.NewPCG(seed+run, 4)))
+		})
+	}
+}
+
+func sleepersKeepTheirPlace(t *testing.T, rng *rand.Rand) {
+	w := newWorld(t)
+	s := &watched{w: w, order: map[string][]domain.MessageID{}}
+	var mu sync.Mutex
+	luck := rand.New(rand.NewPCG(rng.Uint64(), 5))
+	w.provider.answer(func(c cloudapi.Call) cloudapi.Outcome {
+		s.send(c)
+		mu.Lock()
+		defer mu.Unlock()
+		switch luck.IntN(8) {
+		case 0:
+			return cloudapi.Outcome{Kind: cloudapi.Unknown, Detail: "timeout"}
+		case 1:
+			return refusedFor(true)
+		}
+		return accepted(c)
+	})
+	start := func() (kill func()) {
+		d := w.small(w.dispatcher())
+		log := &crash{Memory: w.log}
+		d.Config.Log, d.Policy.MaxAttempts, d.Policy.Drain = log, 1000, 0
+		d.laneWait = time.Microsecond // all waits are long
+		d.laneSleepers = 20
+		s.mu.Lock()
+		s.d = d
+		s.mu.Unlock()
+		stop := w.run(d)
+		return func() { log.kill(); stop() }
+	}
+	kill := start()
+	want := map[string][]domain.MessageID{}
+	var keys []domain.Key
+	ns := inLane(3, 2)
+	for i := range 200 {
+		n, to := ns[rng.IntN(2)], fmt.Sprintf("+1415555%04d", rng.IntN(8))
+		k := w.requestFrom(n, to, fmt.Sprint(i), message.Options{})
+		keys = append(keys, k)
+		want[string(n)+" "+to] = append(want[string(n)+" "+to], domain.MessageID(k.ID))
+		switch rng.IntN(50) {
+		case 0:
+			kill()
+			kill = start()
+		case 1, 2:
+			w.await(k, message.TypeSendAccepted)
+		}
+	}
+	for _, k := range keys {
+		w.await(k, message.TypeSendAccepted)
+	}
+	w.until("nobody to sleep", func() bool { return w.schedule.parked() == 0 })
+	kill()
+	w.calledOnce()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for to, ids := range want {
+		if called := slices.Compact(slices.Clone(s.order[to])); !slices.Equal(called, ids) {
+			t.Errorf("%s: called %v, accepted %v", to, called, ids)
+		}
+	}
+}
+
+// Who sleeps and is taken back frees its place at once; and while its number is
+// closed it takes no memory, and goes when that is open.
+func TestSleepersTakenBackOrPaused(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	n := inLane(3, 1)[0]
+	gate := newDoors()
+	w.d.Gate, w.d.laneWait, w.d.Policy.UnknownWait = gate, time.Millisecond, time.Hour
+	w.provider.answer(lost)
+	first := w.requestFrom(n, "+14155550100", "first", message.Options{})
+	w.requestFrom(n, "+14155550100", "second", message.Options{})
+	short := w.requestFrom(n, "+14155550101", "short", message.Options{UnknownWait: time.Second})
+	w.run(w.d)
+	w.until("three to sleep", func() bool { return w.schedule.parked() == 3 })
+	gate.set(n, true)
+	w.provider.answer(accepted)
+	w.append(first, &message.SendCancelled{})
+	w.until("the first to be forgotten", func() bool {
+		return w.schedule.parked() == 1 || len(w.provider.made()) == 2 && w.schedule.parked() == 2
+	})
+	gate.set(n, false)
+	w.await(short, message.TypeSendAccepted)
+	w.until("nobody to sleep", func() bool { return w.schedule.parked() == 0 })
+	wantTypes(t, w, first, message.TypeSendRequested, message.TypeSendAttempted, message.TypeOutcomeUnknown, message.TypeSendCancelled)
+}
