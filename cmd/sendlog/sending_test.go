@@ -3,6 +3,7 @@ package main
 import (
 	"encoding/json"
 	"fmt"
+	"strings"
 	"testing"
 	"time"
 
@@ -69,6 +70,39 @@ func TestTimesOfAMessage(t *testing.T) {
 	if calls[0].At.Before(due.Truncate(time.Second)) {
 		t.Errorf("called at %s, due at %s", calls[0].At, due)
 	}
+}
+
+// A message whose outcome is unknown for long holds what is to the same person
+// after it and nobody else, also through a restart; when it is taken back, the
+// other goes.
+func TestLongUnknown(t *testing.T) {
+	t.Parallel()
+	pretend, env := meta(t, alone(t), time.Millisecond)
+	pretend.Script(func(c cloudapitest.Call) cloudapitest.Fault {
+		if strings.Contains(string(c.Body), "lost") {
+			return cloudapitest.Fault{Answer: cloudapitest.LoseRequest}
+		}
+		return cloudapitest.Fault{}
+	})
+	r := start(t, env, quick)
+	tenant, _ := r.register("A", "106540352242922", "EAAtoken")
+	send := func(to, text string) string {
+		return r.want(202, "POST", "/tenants/"+tenant+"/send", fmt.Sprintf(`{"to":%q,"text":%q,"unknown_wait":3600}`, to, text)).json(t)["id"].(string)
+	}
+	lost := send("+14155550101", "lost")
+	r.awaitStatus(tenant, lost, message.Unknown)
+	behind := send("+14155550101", "behind")
+	r.awaitStatus(tenant, send("+14155550102", "another"), message.Read)
+	r.stop()
+	r = start(t, env, quick)
+	r.awaitStatus(tenant, send("+14155550102", "another"), message.Read)
+	for _, c := range pretend.Ledger() {
+		if string(c.Message) == behind {
+			t.Fatal("it overtook the one before it")
+		}
+	}
+	r.want(202, "POST", "/tenants/"+tenant+"/messages/"+lost+"/cancel", "")
+	r.awaitStatus(tenant, behind, message.Read)
 }
 
 // A batch goes the whole way: every accepted item is at Meta once, those of one
