@@ -9,9 +9,9 @@ import (
 )
 
 // What is over is never sent, and when its turn comes that is recorded. Who waits
-// in a backlog that stands still is to learn it before: each expireEvery a part
-// of one such backlog of each lane is looked through, at most expirePages portions
-// of the log.
+// behind others that stand still is to learn it before: each expireEvery the jobs
+// of a lane are looked through, and a part of one backlog that stands still, at most
+// expirePages portions of the log.
 const (
 	expireEvery = 10 * time.Second
 	expirePages = 10
@@ -28,6 +28,9 @@ type sweep struct {
 // expireSome records of some of the messages in a backlog that stands still that
 // they are over. It moves nothing: what is over is passed when it is read.
 func (l *lane) expireSome() {
+	for _, v := range l.overInMemory() {
+		l.expire(v)
+	}
 	n, b := l.standing()
 	if n == nil {
 		return
@@ -47,6 +50,22 @@ func (l *lane) expireSome() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	n.sweep.at = b.From
+}
+
+// overInMemory returns what is over of the jobs, each once. The first of a chain
+// finds out by itself; those behind it would when that one is done, which may
+// wait for a pause to end.
+func (l *lane) overInMemory() (over []Delivery) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	now := l.d.Clock.Now()
+	for _, j := range l.held {
+		if !j.over && !j.expires.IsZero() && !j.expires.After(now) && j.bad == nil {
+			j.over = true
+			over = append(over, j.latest())
+		}
+	}
+	return over
 }
 
 // standing returns the line whose backlog stands still and was not looked through

@@ -48,3 +48,18 @@ func TestExpiresInAStandingBacklog(t *testing.T) {
 		})
 	}
 }
+
+// What stands behind a message of a paused number ends in time as well.
+func TestExpiresBehindAnother(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.gate.set(true)
+	w.d.expireEvery = time.Millisecond
+	first := w.request("+14155550100", "first")
+	k := w.ask(tenantA, number, "+14155550100", aText, message.Options{ExpiresAt: time.Now().Add(50 * time.Millisecond)})
+	w.run(w.d)
+	w.await(k, message.TypeSendExpired)
+	w.gate.set(false)
+	w.await(first, message.TypeSendAccepted)
+	wantTypes(t, w, k, message.TypeSendRequested, message.TypeSendExpired)
+}

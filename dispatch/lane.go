@@ -83,6 +83,7 @@ type job struct {
 	sleeper *sleeper // that was woken to be this job
 	remains bool     // it does not sleep
 	left    bool     // it does
+	over    bool     // it was looked at because its time is over
 
 	mu       sync.Mutex
 	delivery Delivery // the newest one of this event

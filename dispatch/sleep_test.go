@@ -159,3 +159,41 @@ func TestSleepersTakenBackOrPaused(t *testing.T) {
 	w.until("nobody to sleep", func() bool { return w.schedule.parked() == 0 })
 	wantTypes(t, w, first, message.TypeSendRequested, message.TypeSendAttempted, message.TypeOutcomeUnknown, message.TypeSendCancelled)
 }
+
+// Two processes that both believe to own a lane with sleepers and shelves lose
+// nothing and call no attempt twice.
+func TestTwoOwnersOfSleepersAndShelves(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.schedule.on = true
+	ns := inLane(3, 2)
+	gate := newDoors(ns[0])
+	var mu sync.Mutex
+	luck := 0
+	w.provider.answer(func(c cloudapi.Call) cloudapi.Outcome {
+		mu.Lock()
+		defer mu.Unlock()
+		if luck++; luck%5 == 0 {
+			return refusedFor(true)
+		}
+		return accepted(c)
+	})
+	var keys []domain.Key
+	for i := range 60 {
+		keys = append(keys, w.dueOf(ns[i%2], fmt.Sprintf("+1415555%04d", i%10), message.Options{}))
+	}
+	for range 2 {
+		d := w.small(w.dispatcher())
+		d.Config.Gate, d.Policy.Patience, d.Policy.MaxAttempts = gate, 2*time.Second, 1000
+		d.laneWait = time.Microsecond
+		w.run(d)
+	}
+	for i := 1; i < len(keys); i += 2 {
+		w.await(keys[i], message.TypeSendAccepted)
+	}
+	gate.set(ns[0], false)
+	for _, k := range keys {
+		w.await(k, message.TypeSendAccepted)
+	}
+	w.calledOnce()
+}

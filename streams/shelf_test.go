@@ -183,3 +183,21 @@ func TestParked(t *testing.T) {
 	}
 	purge(t, b, a, attempt.Position+10)
 }
+
+// BenchmarkShelve puts due copies on a shelf, a hundred at a time.
+func BenchmarkShelve(b *testing.B) {
+	for _, durability := range []streams.Durability{streams.Strict, streams.Interval} {
+		b.Run(fmt.Sprint(durability), func(b *testing.B) {
+			log := oneNode(b, durability)
+			e := newEvent(b, outgoing(number), "due")
+			due := slices.Repeat([]streams.Delivery{{Event: e, Raw: make([]byte, 600)}}, 100)
+			s := streams.Shelf{Tenant: tenantA, Number: number}
+			for b.Loop() {
+				if _, err := log.Shelve(b.Context(), s, due); err != nil {
+					b.Fatal(err)
+				}
+			}
+			b.ReportMetric(float64(100*b.N)/b.Elapsed().Seconds(), "copies/s")
+		})
+	}
+}
