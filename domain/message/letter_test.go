@@ -332,6 +332,7 @@ func TestRedrivenIsBulk(t *testing.T) {
 		"asked for as bulk":      {life(asked(message.Options{Priority: message.Bulk})), true},
 		"dead":                   {life(requested(), dead("x")), false},
 		"redriven":               {life(requested(), dead("x"), redriven()), true},
+		"from the archive":       {life(&message.SendRedriven{By: "admin", Original: &message.Original{SendRequested: message.SendRequested{Type: "text"}}}), true},
 		"redriven and tried":     {life(requested(), dead("x"), redriven(), tried(1), busy(1)), true},
 		"redriven and dead anew": {life(requested(), dead("x"), redriven(), dead("x")), true},
 	} {
