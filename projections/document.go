@@ -1,7 +1,6 @@
 package projections
 
 import (
-	"encoding/json"
 	"fmt"
 	"time"
 
@@ -12,8 +11,6 @@ import (
 // that it comes back exactly and texts sort as times do.
 type instant struct{ time.Time }
 
-const instantLayout = "2006-01-02T15:04:05.000000000Z"
-
 func at(t time.Time) instant { return instant{t.UTC()} }
 
 // MarshalJSON implements json.Marshaler. The zero time, and years that RFC
@@ -22,20 +19,29 @@ func (i instant) MarshalJSON() ([]byte, error) {
 	if i.IsZero() || i.Year() < 0 || i.Year() > 9999 {
 		return []byte(`""`), nil
 	}
-	return i.UTC().AppendFormat(nil, `"`+instantLayout+`"`), nil
+	text := append(make([]byte, 0, len(`"2006-01-02T15:04:05.000000000Z"`)), '"')
+	text = i.UTC().AppendFormat(text, time.RFC3339) // the one layout that the library is quick with
+	text[len(text)-1] = '.'
+	for nanos, unit := i.Nanosecond(), 100_000_000; unit > 0; unit /= 10 {
+		text = append(text, byte('0'+nanos/unit%10))
+	}
+	return append(text, 'Z', '"'), nil
 }
 
 // UnmarshalJSON implements json.Unmarshaler.
 func (i *instant) UnmarshalJSON(b []byte) error {
-	var s string
-	if err := json.Unmarshal(b, &s); err != nil {
-		return err
+	if string(b) == "null" {
+		return nil
 	}
+	if len(b) < 2 || b[0] != '"' {
+		return fmt.Errorf("time in a document is no text")
+	}
+	s := string(b[1 : len(b)-1]) // nothing in it is ever escaped
 	if s == "" {
 		*i = instant{}
 		return nil
 	}
-	t, err := time.Parse(instantLayout, s)
+	t, err := time.Parse(time.RFC3339, s) // which reads decimals as well
 	if err != nil {
 		return fmt.Errorf("time in a document: %w", err)
 	}
