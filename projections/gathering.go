@@ -9,9 +9,10 @@ import (
 )
 
 const (
-	// writeEvery is the least time between two writes of a live model that
-	// keeps up: every write costs the same again, whether it has one event or
-	// a hundred. After a quiet moment the first event is written at once.
+	// writeEvery is the least time between two reads of live models that keep
+	// up, each of which leads to a write: that costs the same again, whether it
+	// has one event or a hundred. After a quiet moment the first event is read at
+	// once.
 	writeEvery = 20 * time.Millisecond
 
 	// gatherRate is how many events a second make a live model gather for
@@ -20,40 +21,53 @@ const (
 	// several documents share is written once for all of them.
 	gatherRate = 125
 
-	// gatherMost bounds that.
+	// gatherMost bounds that, and so does half of what one read may find: a
+	// reader that has to read twice each time falls behind.
 	gatherMost = 500 * time.Millisecond
 )
 
-// gathering is the time between two writes of a live model.
+// gathering is the time between two reads of live models. But for come and
+// leave it is used by one goroutine at a time.
 type gathering struct {
-	waiters *waiters
-	began   time.Time     // the present turn: reading, folding, writing, gathering
-	before  time.Duration // how long the turn before was; what is read now came meanwhile
+	waiters
+	clock  domain.Clock
+	began  time.Time     // the newest read
+	before time.Duration // from the read before it: what it found came meanwhile
+	found  int           // events
+	most   int           // events it could find
 }
 
-// begin begins a turn.
-func (g *gathering) begin(now time.Time) {
+// begin begins a read, and end ends it.
+func (g *gathering) begin() {
+	now := g.clock.Now()
 	if !g.began.IsZero() {
 		g.before = now.Sub(g.began)
 	}
 	g.began = now
 }
 
-// pause ends a turn that wrote a number of events: it lets more of them gather.
-func (g *gathering) pause(ctx context.Context, clock domain.Clock, events int) error {
-	if err := clock.Sleep(ctx, writeEvery-clock.Now().Sub(g.began)); err != nil {
+func (g *gathering) end(found, most int) { g.found, g.most = found, most }
+
+// pause lets events gather before the next read, but not when there must be more
+// already.
+func (g *gathering) pause(ctx context.Context) error {
+	if g.found >= g.most {
+		return ctx.Err()
+	}
+	if err := g.clock.Sleep(ctx, writeEvery-g.clock.Now().Sub(g.began)); err != nil {
 		return err
 	}
-	return g.waiters.sleep(ctx, clock, g.span(events)-clock.Now().Sub(g.began))
+	return g.sleep(ctx, g.clock, g.span()-g.clock.Now().Sub(g.began))
 }
 
-// span is how long a turn should be when so many events came in the one before.
-func (g *gathering) span(events int) time.Duration {
-	if g.before <= 0 {
+// span is how long the newest read should be ago.
+func (g *gathering) span() time.Duration {
+	if g.before <= 0 || g.found == 0 {
 		return writeEvery
 	}
-	perSecond := float64(events) / g.before.Seconds()
-	return min(time.Duration(perSecond/gatherRate*float64(writeEvery)), gatherMost)
+	perSecond := float64(g.found) / g.before.Seconds()
+	half := time.Duration(float64(g.most) / 2 / perSecond * float64(time.Second))
+	return min(time.Duration(perSecond/gatherRate*float64(writeEvery)), half, gatherMost)
 }
 
 // waiters are those who wait for what is folded next. The zero value is nobody.

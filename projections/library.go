@@ -34,6 +34,7 @@ type Config struct {
 type Library struct {
 	config   Config
 	shelves  []*shelf
+	source   *shared   // what the live models read
 	speakers *speakers // nil when others write to the store too
 }
 
@@ -62,13 +63,13 @@ func NewLibrary(c Config) (*Library, error) {
 		l.speakers = newSpeakers(c.Store)
 		l.config.Store = l.speakers
 	}
-	source := newShared(c.Source)
+	l.source = newShared(c.Source, c.Clock)
 	for i := range c.Models {
 		m := &c.Models[i]
 		if err := m.check(); err != nil {
 			return nil, fmt.Errorf("projections: %w", err)
 		}
-		l.shelves = append(l.shelves, &shelf{config: &l.config, model: m, source: source})
+		l.shelves = append(l.shelves, &shelf{config: &l.config, model: m, source: l.source})
 	}
 	return l, nil
 }
@@ -126,14 +127,8 @@ func (l *Library) holds(pos domain.Position) bool {
 // events gather for no longer than they must. What gathers now is written at
 // once.
 func (l *Library) Hurry() (done func()) {
-	for _, s := range l.shelves {
-		s.waiters.come()
-	}
-	return func() {
-		for _, s := range l.shelves {
-			s.waiters.leave()
-		}
-	}
+	l.source.gathering.come()
+	return l.source.gathering.leave
 }
 
 // Health is how one model is.

@@ -46,12 +46,10 @@ type runner struct {
 	trouble   func(error)                 // told of each failure that is retried
 	well      func()                      // told when the log and the store answer again
 	live      func(context.Context) error // asked before each write: is this still the generation that is read? nil while building
-	gather    *gathering                  // how long events gather between two writes; nil while building
 	at        domain.Position             // the checkpoint, as far as known
 	cursor    Cursor                      // nil until opened, and after a failure
 	ahead     []domain.Event              // read, not yet folded
 	unsaved   *fold                       // folded, not known to be written
-	written   int                         // events of the newest batch
 	recent    recent                      // documents as they are stored and, in unsaved, changed
 }
 
@@ -72,26 +70,11 @@ const forever = ^domain.Position(0)
 func (r *runner) run(ctx context.Context, until domain.Position) error {
 	defer r.rewind()
 	for r.at < until {
-		if r.gather != nil {
-			r.gather.begin(r.config.Clock.Now())
-		}
 		if err := r.persist(ctx, func() error { return r.step(ctx, until) }); err != nil {
-			return err
-		}
-		if err := r.pause(ctx); err != nil {
 			return err
 		}
 	}
 	return nil
-}
-
-// pause lets events gather before the next write of a live model. What was read
-// already is not kept waiting, nor is what must still be there after a read that was full.
-func (r *runner) pause(ctx context.Context) error {
-	if r.gather == nil || len(r.ahead) > 0 || r.written >= r.config.Batch {
-		return nil
-	}
-	return r.gather.pause(ctx, r.config.Clock, r.written)
 }
 
 // persist repeats f with backoff until it succeeds, ctx ends, or trying again
@@ -270,7 +253,7 @@ func (r *runner) write(ctx context.Context) error {
 	default:
 		return fmt.Errorf("write %s up to %d: %w", r.gen.name(), f.batch.To, err)
 	}
-	r.unsaved, r.at, r.written = nil, f.batch.To, f.events
+	r.unsaved, r.at = nil, f.batch.To
 	r.config.Meter.Add(domain.EventsFolded, f.events, r.gen.model.Name)
 	r.announce(ctx, f.docs.notices)
 	r.moved(r.at, f.events)

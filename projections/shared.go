@@ -18,7 +18,8 @@ const sharedEvents = 4096
 // lags, reads by itself and joins the others when it is where they are.
 type shared struct {
 	Source
-	turn chan struct{} // held while reading on
+	turn      chan struct{} // held while reading on
+	gathering gathering     // before that
 
 	mu      sync.Mutex
 	of      string // the incarnation of the log
@@ -31,8 +32,8 @@ type shared struct {
 	grown   chan struct{}   // closed when there are more, or none
 }
 
-func newShared(s Source) *shared {
-	return &shared{Source: s, turn: make(chan struct{}, 1), grown: make(chan struct{})}
+func newShared(s Source, clock domain.Clock) *shared {
+	return &shared{Source: s, turn: make(chan struct{}, 1), gathering: gathering{clock: clock}, grown: make(chan struct{})}
 }
 
 // Incarnation implements [Source]. What was read of another log is forgotten.
@@ -147,7 +148,8 @@ func (c *sharedCursor) look(most int) (joined bool, events []domain.Event, grown
 }
 
 // readOn returns when there may be more after a position, which all that was
-// read ends with. One cursor reads, and the others wait for it.
+// read ends with. One cursor lets events gather and reads them, and the others
+// wait for it: so the models write at the same time what came at the same time.
 func (s *shared) readOn(ctx context.Context, after domain.Position, most int, grown <-chan struct{}) error {
 	select {
 	case <-grown:
@@ -157,6 +159,9 @@ func (s *shared) readOn(ctx context.Context, after domain.Position, most int, gr
 	case s.turn <- struct{}{}:
 	}
 	defer func() { <-s.turn }()
+	if err := s.gathering.pause(ctx); err != nil {
+		return err
+	}
 	s.mu.Lock()
 	head := s.head
 	if head == nil || s.to != after { // meanwhile
@@ -165,7 +170,9 @@ func (s *shared) readOn(ctx context.Context, after domain.Position, most int, gr
 	}
 	s.busy = true
 	s.mu.Unlock()
+	s.gathering.begin()
 	events, err := head.Next(ctx, most)
+	s.gathering.end(len(events), most)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.busy = false

@@ -18,7 +18,6 @@ type shelf struct {
 	model    *Model
 	source   *shared // for the live runner
 	progress progress
-	waiters  waiters
 	live     atomic.Pointer[generation] // what is read; nil while there is nothing to trust
 	building atomic.Bool                // somebody builds a generation; at most one does
 	build    atomic.Pointer[Progress]   // how far that is
@@ -112,8 +111,7 @@ func (s *shelf) runner(gen generation, at domain.Position) *runner {
 		config: s.config, source: s.source, gen: gen, at: at, announcer: s.config.Announcer,
 		moved:   func(at domain.Position, _ int) { s.progress.set(at) },
 		trouble: s.retrying, well: s.progress.well,
-		live:   func(ctx context.Context) error { return s.check(ctx, gen) },
-		gather: &gathering{waiters: &s.waiters},
+		live: func(ctx context.Context) error { return s.check(ctx, gen) },
 	}
 }
 
