@@ -19,6 +19,8 @@ type calendar struct {
 	// loses says of some acknowledgements that they are lost, so that the copy is
 	// handed out again; nil: of none.
 	loses func() bool
+	// parks is called with what is parked after its copy was made; nil: nobody is.
+	parks func(domain.Key)
 
 	mu    sync.Mutex
 	due   map[domain.Position]entry // by message; to be due
@@ -153,13 +155,17 @@ func (c *calendar) placed(v Delivery) Delivery {
 }
 
 func (c *calendar) Park(ctx context.Context, v Delivery) (uint64, error) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
 	if ctx.Err() != nil {
 		return 0, ctx.Err()
 	}
-	c.wait = append(c.wait, c.placed(v))
-	return c.order, nil
+	c.mu.Lock()
+	copied := c.placed(v)
+	c.wait = append(c.wait, copied)
+	c.mu.Unlock()
+	if c.parks != nil {
+		c.parks(v.Event.Key)
+	}
+	return copied.Place, nil
 }
 
 func (c *calendar) Parked(_ context.Context, lane int, after uint64, most int) (page []Delivery, end bool, _ error) {

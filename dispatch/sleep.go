@@ -138,6 +138,9 @@ func (l *lane) rest(j *job, e *leave) bool {
 	if j.sleeper != nil {
 		l.awake--
 	} else {
+		if found := l.asleep[s.key.ID]; found != nil { // while it was put there
+			l.drop(found)
+		}
 		l.sleepers[s.chain] = slices.Insert(l.sleepers[s.chain], 0, s) // it was at work: it is before all
 		l.asleep[s.key.ID] = s
 		l.settling--
@@ -207,17 +210,23 @@ func (l *lane) stow(chain string) {
 			l.mu.Unlock()
 			s, ok := l.park(j)
 			l.mu.Lock()
+			if s != nil {
+				l.settling-- // the room it took is its own
+			}
 			switch {
 			case s == nil:
 				j.remains = j.remains || !ok
 			case l.stowable(chain) == j:
-				l.settling--
-				l.sleepers[chain] = append(l.sleepers[chain], s)
-				l.asleep[s.key.ID] = s
+				switch found := l.asleep[s.key.ID]; {
+				case found == nil:
+					l.sleepers[chain] = append(l.sleepers[chain], s)
+					l.asleep[s.key.ID] = s
+				case found.place != s.place: // another owner had put it there
+					l.working.Go(func() { l.unpark(s.key, s.place) })
+				}
 				l.chains[chain] = slices.DeleteFunc(l.chains[chain], func(o *job) bool { return o == j })
 				l.forgo(j)
 			default: // its turn came
-				l.settling--
 				l.working.Go(func() { l.unpark(s.key, s.place) })
 			}
 			l.mu.Unlock()
@@ -230,9 +239,9 @@ func (l *lane) stowable(chain string) *job {
 	if len(l.sleepers[chain]) == 0 || l.stop.Err() != nil {
 		return nil
 	}
-	for _, j := range l.chains[chain] {
-		if j.sleeper != nil || j.left {
-			continue // it is at work, or was a moment ago
+	for i, j := range l.chains[chain] {
+		if i == 0 && l.busy[chain] {
+			continue // it is at work
 		}
 		if j.remains || j.bad != nil || len(l.asleep)+l.settling >= l.d.laneSleepers {
 			return nil // nobody may overtake it

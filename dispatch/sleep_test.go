@@ -5,6 +5,7 @@ import (
 	"math/rand/v2"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -131,6 +132,141 @@ func sleepersKeepTheirPlace(t *testing.T, rng *rand.Rand) {
 		if called := slices.Compact(slices.Clone(s.order[to])); !slices.Equal(called, ids) {
 			t.Errorf("%s: called %v, accepted %v", to, called, ids)
 		}
+	}
+}
+
+// A lane that can take no more sleepers than it has lets those behind them wait
+// in memory, and writes a copy of each that does sleep once.
+func TestSleepersUpToTheirLimit(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	var copies atomic.Int32
+	w.schedule.parks = func(domain.Key) { copies.Add(1) }
+	w.d.laneSleepers, w.d.Policy.UnknownWait = 2, time.Hour
+	n := inLane(3, 1)[0]
+	var keys []domain.Key
+	for i := range 4 {
+		keys = append(keys, w.requestFrom(n, "+14155550100", fmt.Sprint(i), message.Options{}))
+	}
+	w.provider.answer(func(c cloudapi.Call) cloudapi.Outcome {
+		if string(c.Message) == keys[0].ID {
+			return lost(c)
+		}
+		return accepted(c)
+	})
+	w.run(w.d)
+	l := w.lane(n)
+	w.until("two to sleep, and nobody to be put there", func() bool {
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		return len(l.asleep) == 2 && len(l.stowing) == 0
+	})
+	if c := copies.Load(); c != 2 {
+		t.Errorf("%d copies were written of two sleepers", c)
+	}
+	w.append(message.StatusKey(keys[0].Tenant, n), delivered(keys[0], 1))
+	for _, k := range keys {
+		w.await(k, message.TypeSendAccepted)
+	}
+	w.wantCalled(keys)
+	w.until("nobody to sleep", func() bool { return w.schedule.parked() == 0 })
+}
+
+// Who is found asleep while being put there, or instead at work again, holds up
+// nobody.
+func TestSleepersFoundWhileTheyArePutThere(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		put   int  // which one is being put there
+		works bool // its turn comes meanwhile
+	}{
+		"first":  {0, false},
+		"behind": {1, false},
+		"works":  {1, true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t)
+			w.d.Policy.UnknownWait = time.Hour
+			n := inLane(3, 1)[0]
+			var keys []domain.Key
+			for i := range 3 {
+				keys = append(keys, w.requestFrom(n, "+14155550100", fmt.Sprint(i), message.Options{}))
+			}
+			copied, known := make(chan bool), make(chan bool)
+			var once sync.Once
+			w.schedule.parks = func(k domain.Key) {
+				if k == keys[c.put] {
+					once.Do(func() { copied <- true; <-known })
+				}
+			}
+			called, answers := make(chan bool, 1), make(chan bool)
+			w.provider.answer(func(call cloudapi.Call) cloudapi.Outcome {
+				switch string(call.Message) {
+				case keys[0].ID:
+					return lost(call)
+				case keys[1].ID:
+					called <- true
+					<-answers
+				}
+				return accepted(call)
+			})
+			w.run(w.d)
+			prove := func() { w.append(message.StatusKey(keys[0].Tenant, n), delivered(keys[0], 1)) }
+			<-copied
+			if c.works {
+				prove()
+				<-called
+			}
+			l := w.lane(n)
+			l.lookAtShelves()
+			known <- true
+			if !c.works {
+				prove()
+			} else {
+				w.until("the third to sleep", func() bool {
+					l.mu.Lock()
+					defer l.mu.Unlock()
+					return l.asleep[keys[2].ID] != nil
+				})
+			}
+			close(answers)
+			for _, k := range keys {
+				w.await(k, message.TypeSendAccepted)
+			}
+			w.wantCalled(keys)
+			w.until("nobody to sleep", func() bool { return w.schedule.parked() == 0 })
+		})
+	}
+}
+
+// lane returns the lane of a number that the world's dispatcher works.
+func (w *world) lane(n domain.NumberID) (found *lane) {
+	w.until("the lane to be worked", func() bool {
+		w.d.mu.Lock()
+		defer w.d.mu.Unlock()
+		for l := range w.d.lanes {
+			if l.number == domain.Lane(n) {
+				found = l
+			}
+		}
+		return found != nil
+	})
+	return found
+}
+
+// wantCalled says that each message was called once, in order.
+func (w *world) wantCalled(want []domain.Key) {
+	w.t.Helper()
+	var called, ids []string
+	for _, c := range w.provider.made() {
+		called = append(called, string(c.Message))
+	}
+	for _, k := range want {
+		ids = append(ids, k.ID)
+	}
+	if !slices.Equal(called, ids) {
+		w.t.Errorf("called %v, want %v", called, ids)
 	}
 }
 
