@@ -64,6 +64,7 @@ type crowd struct {
 	t     *testing.T
 	clock *handClock
 	came  []*waiter
+	ended int // of these, the first ones
 	n     int
 }
 
@@ -118,8 +119,15 @@ func (c *crowd) pass(d time.Duration) {
 }
 
 func (c *crowd) end() {
+	for c.ended < len(c.came) && c.came[c.ended].state == gone {
+		c.ended++
+	}
 	var calls []*waiter
-	for _, w := range c.came {
+	ends := c.calls()
+	for _, w := range c.came[c.ended:] {
+		if len(calls) == ends {
+			break
+		}
 		if w.state == running {
 			calls = append(calls, w)
 		}
