@@ -93,7 +93,7 @@ func TestDueOfPausedNumbersHoldsUpNobody(t *testing.T) {
 	w.schedule.on, w.schedule.pending = true, 16
 	ns := inLane(3, 4)
 	gate := newDoors(ns[:3]...)
-	w.d.Gate = gate
+	w.d.Gate, w.d.Policy.MaxAttempts = gate, 1000 // some are refused each time that they are tried
 	w.small(w.d)
 	s := &watched{w: w, order: map[string][]domain.MessageID{}, d: w.d}
 	w.provider.answer(s.send)
