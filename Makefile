@@ -21,8 +21,8 @@ CONCURRENT := ./api/... ./cmd/... ./dispatch/... ./domain/... ./internal/... ./p
 help: ## print this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-run: ## start the whole system, nothing to install: log, store, pretend Meta, demo tenant
-	@$(GO) build -o bin/sendlog ./cmd/sendlog && exec bin/sendlog dev
+run: build ## start the whole system, nothing to install: log, store, pretend Meta, demo tenant
+	@exec bin/sendlog dev
 
 test: ## run every test; no outside service, under 5 minutes on two cores
 	$(GO) test -timeout 5m ./...

@@ -7,8 +7,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"net/url"
+	"strconv"
 	"strings"
 	"time"
 )
@@ -20,11 +22,29 @@ type client struct{ env func(string) string }
 // requestTimeout bounds one request of a subcommand. Streams have none.
 const requestTimeout = 30 * time.Second
 
-func (c *client) base() string {
-	if u := c.env("SENDLOG_URL"); u != "" {
-		return strings.TrimRight(u, "/")
+// server returns where the server is, and the credential to show there. What
+// SENDLOG_URL and SENDLOG_KEY do not say is what a server with these settings
+// has; its key is shown to no other one.
+func (c *client) server() (base, key string, err error) {
+	key = strings.TrimSpace(c.env("SENDLOG_KEY"))
+	if u := strings.TrimSpace(c.env("SENDLOG_URL")); u != "" {
+		return strings.TrimRight(u, "/"), key, nil
 	}
-	return "http://127.0.0.1:3001"
+	if key == "" {
+		key = strings.TrimSpace(c.env("ADMIN_KEY"))
+	}
+	addr := adminAddr(c.env)
+	host, name, err := net.SplitHostPort(addr)
+	if err != nil || !validPort(name) {
+		return "", "", wrongAdminAddr(addr)
+	}
+	if ip := net.ParseIP(host); host == "" || ip.Equal(net.IPv4zero) {
+		host = "127.0.0.1"
+	} else if ip.Equal(net.IPv6unspecified) {
+		host = "::1"
+	}
+	port, err := net.LookupPort("tcp", name)
+	return "http://" + net.JoinHostPort(host, strconv.Itoa(port)), key, err
 }
 
 // unreachable says that no server answers.
@@ -34,7 +54,7 @@ type unreachable struct {
 }
 
 func (e unreachable) Error() string {
-	return fmt.Sprintf("no sendlog answers at %s (%v); start one with `sendlog serve`, or set SENDLOG_URL", e.base, e.cause)
+	return fmt.Sprintf("no sendlog answers at %s (%v); start one with `sendlog serve`, or say where it is: ADMIN_ADDR, or SENDLOG_URL", e.base, e.cause)
 }
 
 func (e unreachable) Unwrap() error { return e.cause }
@@ -49,19 +69,23 @@ func (c *client) open(ctx context.Context, method, path string, body any) (*http
 		}
 		payload = bytes.NewReader(b)
 	}
-	req, err := http.NewRequestWithContext(ctx, method, c.base()+path, payload)
+	base, key, err := c.server()
+	if err != nil {
+		return nil, err
+	}
+	req, err := http.NewRequestWithContext(ctx, method, base+path, payload)
 	if err != nil {
 		return nil, fmt.Errorf("SENDLOG_URL is not an address: %w", err)
 	}
 	if body != nil {
 		req.Header.Set("Content-Type", "application/json")
 	}
-	if key := c.env("SENDLOG_KEY"); key != "" {
+	if key != "" {
 		req.Header.Set("Authorization", "Bearer "+key)
 	}
 	res, err := http.DefaultClient.Do(req)
 	if ue, ok := errors.AsType[*url.Error](err); ok && !errors.Is(err, context.Canceled) {
-		return nil, unreachable{c.base(), ue.Err}
+		return nil, unreachable{base, ue.Err}
 	}
 	if err != nil {
 		return nil, err

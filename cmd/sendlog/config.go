@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"crypto/rand"
 	"encoding/hex"
 	"errors"
@@ -84,7 +85,7 @@ func readSettings(env func(string) string) (config, error) {
 	}
 	host := get("HOST", "127.0.0.1")
 	c := config{
-		AdminAddr:   get("ADMIN_ADDR", "127.0.0.1:3001"),
+		AdminAddr:   adminAddr(env),
 		AdminKey:    get("ADMIN_KEY", ""),
 		DataDir:     get("DATA_DIR", "data"),
 		Durability:  streams.Durability(get("DURABILITY", string(streams.Strict))),
@@ -120,6 +121,15 @@ func readSettings(env func(string) string) (config, error) {
 	return c, errors.Join(faults...)
 }
 
+// adminAddr is where the second listener is, and where subcommands look for it.
+func adminAddr(env func(string) string) string {
+	return cmp.Or(strings.TrimSpace(env("ADMIN_ADDR")), "127.0.0.1:3001")
+}
+
+func wrongAdminAddr(addr string) error {
+	return configError{"ADMIN_ADDR", fmt.Sprintf("is %q", addr), "write host:port, such as 127.0.0.1:3001"}
+}
+
 // checkDataDir refuses what can be no directory. One that is not there yet is
 // made when it is needed.
 func (c config) checkDataDir() error {
@@ -145,9 +155,12 @@ func (c config) check() []error {
 		fault("PORT", fmt.Sprintf("is %q", port), "write a number from 0 to 65535")
 	}
 	if _, port, err := net.SplitHostPort(c.AdminAddr); err != nil || !validPort(port) {
-		fault("ADMIN_ADDR", fmt.Sprintf("is %q", c.AdminAddr), "write host:port, such as 127.0.0.1:3001")
+		faults = append(faults, wrongAdminAddr(c.AdminAddr))
 	} else if c.AdminKey == "" && !loopback(c.AdminAddr) {
 		fault("ADMIN_ADDR", "is an address others can reach, and no ADMIN_KEY is set", "set ADMIN_KEY, or keep it on 127.0.0.1")
+	}
+	if c.has(roleAPI) && sameDoor(c.AdminAddr, c.Listen) {
+		fault("ADMIN_ADDR", "is the address of the public listener too (HOST and PORT)", "give one of the two another port")
 	}
 	if c.AdminKey != "" && len(c.AdminKey) < 16 {
 		fault("ADMIN_KEY", "is shorter than 16 characters", "make one with: openssl rand -hex 16")
@@ -285,6 +298,24 @@ func loopback(addr string) bool {
 	}
 	ip := net.ParseIP(host)
 	return ip != nil && ip.IsLoopback()
+}
+
+// sameDoor reports whether two addresses cannot both be listened on. Port 0 is
+// a free one each time.
+func sameDoor(a, b string) bool {
+	door := func(addr string) (host string, port int) {
+		host, name, _ := net.SplitHostPort(addr)
+		port, _ = net.LookupPort("tcp", name)
+		if ip := net.ParseIP(host); ip.IsUnspecified() {
+			host = "" // all there are
+		} else if host == "localhost" {
+			host = "127.0.0.1"
+		}
+		return host, port
+	}
+	hostA, portA := door(a)
+	hostB, portB := door(b)
+	return portA == portB && portA != 0 && (hostA == hostB || hostA == "" || hostB == "")
 }
 
 func splitList(s string) []string {

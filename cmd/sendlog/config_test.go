@@ -52,6 +52,7 @@ func TestConfigErrors(t *testing.T) {
 		"data in a file":         {settings{"DATA_DIR": "config_test.go", "MASTER_KEY": ""}, []string{"DATA_DIR (config_test.go) is not a directory", "set DATA_DIR"}},
 		"data below a file":      {settings{"DATA_DIR": "config_test.go/data", "MASTER_KEY": ""}, []string{"DATA_DIR cannot be used", "set DATA_DIR"}},
 		"open admin":             {settings{"ADMIN_ADDR": "0.0.0.0:3001"}, []string{"ADMIN_ADDR is an address others can reach"}},
+		"one port for both":      {settings{"PORT": "3001"}, []string{"ADMIN_ADDR is the address of the public listener too (HOST and PORT); give one of the two another port"}},
 		"durability":             {settings{"DURABILITY": "fast"}, []string{`DURABILITY is "fast"`, "strict or interval"}},
 		"graph":                  {settings{"GRAPH_URL": "graph.facebook.com"}, []string{"GRAPH_URL is not"}},
 		"version":                {settings{"WHATSAPP_API_VERSION": "20"}, []string{`WHATSAPP_API_VERSION is "20"`}},

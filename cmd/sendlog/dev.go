@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -8,6 +9,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -30,6 +32,9 @@ const (
 	demoStatusDelay = 300 * time.Millisecond
 )
 
+// metaAddrSetting is how errors call the address of the pretend Meta.
+const metaAddrSetting = "META_ADDR (or --meta-addr)"
+
 func devCommand(env func(string) string, log *slog.Logger) *cobra.Command {
 	var metaAddr string
 	var bad badDay
@@ -45,15 +50,18 @@ func devCommand(env func(string) string, log *slog.Logger) *cobra.Command {
 			return dev(cmd.Context(), c, metaAddr, bad, log, cmd.OutOrStdout())
 		},
 	}
-	cmd.Flags().StringVar(&metaAddr, "meta-addr", "127.0.0.1:3002", "where the pretend Meta listens")
+	cmd.Flags().StringVar(&metaAddr, "meta-addr", cmp.Or(strings.TrimSpace(env("META_ADDR")), "127.0.0.1:3002"), "where the pretend Meta listens, as META_ADDR")
 	bad.flags(cmd)
 	return cmd
 }
 
 // dev runs a house against a pretend Meta of its own until ctx ends.
 func dev(ctx context.Context, c config, metaAddr string, bad badDay, log *slog.Logger, out io.Writer) (err error) {
-	if err := checkMetaAddr("--meta-addr", metaAddr); err != nil {
+	if err := checkMetaAddr(metaAddrSetting, metaAddr); err != nil {
 		return err
+	}
+	if sameDoor(metaAddr, c.Listen) || sameDoor(metaAddr, c.AdminAddr) {
+		return configError{metaAddrSetting, "is the address of another listener (PORT or ADMIN_ADDR)", "give it another port"}
 	}
 	meta, err := pretendMeta(c, metaAddr, bad, log)
 	if err != nil {
@@ -95,7 +103,7 @@ func pretendMeta(c config, addr string, bad badDay, log *slog.Logger) (*cloudapi
 	if err != nil {
 		return nil, err
 	}
-	if err := startMeta(meta, "--meta-addr", addr); err != nil {
+	if err := startMeta(meta, metaAddrSetting, addr); err != nil {
 		return nil, err
 	}
 	return meta, nil

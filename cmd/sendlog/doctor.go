@@ -26,38 +26,48 @@ func doctorCommand(c *client) *cobra.Command {
 		Long: `Look at the settings and the servers' real state, and say what each promise is
 worth there: one line a check, "ok", "warn" (it works, and a promise is worth
 less than it could be) or "fail" (a promise is not kept), with what to do.
-It asks the running server. With --offline it opens the stores itself, under
+It asks the running server, and names it first. With --offline it opens the stores itself, under
 their locks, when no server runs. It ends with 1 when a check fails.`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			var findings []api.Finding
+			var d diagnosis
 			if offline {
-				findings = examineOffline(cmd.Context(), c.env)
+				d.Findings = examineOffline(cmd.Context(), c.env)
 			} else {
-				var answer struct{ Findings []api.Finding }
-				if err := c.call(cmd.Context(), http.MethodGet, "/doctor", nil, &answer); err != nil {
+				if err := c.call(cmd.Context(), http.MethodGet, "/doctor", nil, &d); err != nil {
 					return err
 				}
-				findings = answer.Findings
+				d.Server, _, _ = c.server() // it was just asked
 			}
-			if err := printFindings(cmd.OutOrStdout(), findings, asJSON); err != nil {
+			if err := d.print(cmd.OutOrStdout(), asJSON); err != nil {
 				return err
 			}
-			return failures(findings)
+			return failures(d.Findings)
 		}}
 	cmd.Flags().BoolVar(&offline, "offline", false, "open the stores, when no server runs")
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print one JSON object")
 	return cmd
 }
 
-func printFindings(w io.Writer, findings []api.Finding, asJSON bool) error {
+// diagnosis is what doctor prints.
+type diagnosis struct {
+	Server   string        `json:"server,omitempty"` // the address that was asked; none offline
+	Verdict  string        `json:"verdict"`
+	Findings []api.Finding `json:"findings"`
+}
+
+func (d diagnosis) print(w io.Writer, asJSON bool) error {
 	if asJSON {
+		d.Verdict = api.Worst(d.Findings)
 		enc := json.NewEncoder(w)
 		enc.SetIndent("", "  ")
 		enc.SetEscapeHTML(false)
-		return enc.Encode(map[string]any{"verdict": api.Worst(findings), "findings": findings})
+		return enc.Encode(d)
+	}
+	if d.Server != "" {
+		fmt.Fprintln(w, "server at", d.Server)
 	}
 	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	for _, f := range findings {
+	for _, f := range d.Findings {
 		words := f.Means
 		if f.Remedy != "" {
 			words += " — " + f.Remedy

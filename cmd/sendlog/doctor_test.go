@@ -40,9 +40,15 @@ func TestDoctor(t *testing.T) {
 		if err != nil {
 			t.Fatalf("doctor %v: %v\n%s", args, err, out)
 		}
-		var answer struct{ Findings []api.Finding }
+		var answer struct {
+			Server   string
+			Findings []api.Finding
+		}
 		if err := json.Unmarshal([]byte(out), &answer); err != nil {
 			t.Fatalf("%v\n%s", err, out)
+		}
+		if want := "http://" + admin; len(args) == 0 && answer.Server != want {
+			t.Errorf("it asked %q, not %s", answer.Server, want)
 		}
 		byCheck := map[string][]api.Finding{}
 		for _, f := range answer.Findings {

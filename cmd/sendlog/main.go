@@ -40,8 +40,14 @@ func main() {
 // newRoot builds the command tree.
 func newRoot(env func(string) string, out, errOut io.Writer) *cobra.Command {
 	root := &cobra.Command{
-		Use:           "sendlog",
-		Short:         "A multi-tenant WhatsApp messaging backend on an append-only log",
+		Use:   "sendlog",
+		Short: "A multi-tenant WhatsApp messaging backend on an append-only log",
+		Long: `A multi-tenant WhatsApp messaging backend on an append-only log.
+
+Settings come from the environment, or from .env (see .env.example). serve and dev
+run the system, mock-graph a pretend Meta. The other commands ask a running system
+at its second listener: that of ADMIN_ADDR, with the ADMIN_KEY, or another one that
+SENDLOG_URL names, with the SENDLOG_KEY.`,
 		SilenceUsage:  true,
 		SilenceErrors: true,
 		Version:       versionText(),

@@ -55,21 +55,21 @@ func (b badDay) meta(c cloudapitest.Config) (*cloudapitest.Server, error) {
 
 // checkMetaAddr refuses an address for a pretend Meta that is none, or that
 // others can reach.
-func checkMetaAddr(flag, addr string) error {
+func checkMetaAddr(setting, addr string) error {
 	if _, port, err := net.SplitHostPort(addr); err != nil || !validPort(port) {
-		return configError{flag, fmt.Sprintf("is %q", addr), "write host:port, such as 127.0.0.1:3002"}
+		return configError{setting, fmt.Sprintf("is %q", addr), "write host:port, such as 127.0.0.1:3002"}
 	}
 	if !loopback(addr) {
-		return configError{flag, "is an address others can reach", "keep it on 127.0.0.1"}
+		return configError{setting, "is an address others can reach", "keep it on 127.0.0.1"}
 	}
 	return nil
 }
 
-// startMeta makes a pretend Meta listen at what a flag says.
-func startMeta(meta *cloudapitest.Server, flag, addr string) error {
+// startMeta makes a pretend Meta listen at what a setting says.
+func startMeta(meta *cloudapitest.Server, setting, addr string) error {
 	err := meta.Start(addr)
 	if _, ok := errors.AsType[*net.OpError](err); ok {
-		return configError{flag, "cannot be listened on: " + err.Error(), "stop what is using it, or choose another port"}
+		return configError{setting, "cannot be listened on: " + err.Error(), "stop what is using it, or choose another port"}
 	}
 	return err
 }

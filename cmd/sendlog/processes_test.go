@@ -254,7 +254,7 @@ func TestDev(t *testing.T) {
 	first := send("demo-1")
 	eventually(t, "the message to be accepted", func() bool { s := status(first); return s != nil && s != message.Queued })
 	p.kill()
-	p = spawn(t, env, "dev", "--meta-addr", "127.0.0.1:0")
+	p = spawn(t, env.with("META_ADDR", "127.0.0.1:0"), "dev")
 	if again := send("demo-1"); again != first {
 		t.Errorf("after the restart the key gave %s, before %s", again, first)
 	}
@@ -279,6 +279,18 @@ func TestDev(t *testing.T) {
 		a, err := request(t.Context(), client, "GET", p.url+"/tenants/"+demo, "", "")
 		return err == nil && a.status == 200 && strings.Contains(string(a.body), `"code":190`)
 	})
+	taken := strings.TrimPrefix(metaURL, "http://")
+	for addr, want := range map[string]string{
+		taken:             "sendlog: META_ADDR (or --meta-addr) cannot be listened on",
+		"3002":            `sendlog: META_ADDR (or --meta-addr) is "3002"`,
+		"0.0.0.0:3002":    "sendlog: META_ADDR (or --meta-addr) is an address others can reach",
+		env["ADMIN_ADDR"]: "sendlog: META_ADDR (or --meta-addr) is the address of another listener",
+	} {
+		text, err := binary(t, env.with("META_ADDR", addr, "DATA_DIR", t.TempDir()), "dev").CombinedOutput()
+		if err == nil || !strings.Contains(string(text), want) {
+			t.Errorf("META_ADDR=%s: %v\n%s", addr, err, text)
+		}
+	}
 	if err := p.interrupt(); err != nil {
 		t.Errorf("Ctrl-C: %v", err)
 	}
