@@ -57,7 +57,6 @@ func (c *calendar) Unschedule(_ context.Context, k domain.Key) error {
 			delete(c.due, p)
 		}
 	}
-	c.wait = slices.DeleteFunc(c.wait, func(v Delivery) bool { return v.Event.Key == k })
 	return nil
 }
 

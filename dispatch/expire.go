@@ -10,7 +10,7 @@ import (
 
 // What is over is never sent, and when its turn comes that is recorded. Who waits
 // behind others that stand still is to learn it before: each expireEvery the jobs
-// of a lane are looked through, and a part of one backlog that stands still, at most
+// and the sleepers of a lane are looked through, and a part of one backlog that stands still, at most
 // expirePages portions of the log.
 const (
 	expireEvery = 10 * time.Second
@@ -30,6 +30,16 @@ type sweep struct {
 func (l *lane) expireSome() {
 	for _, v := range l.overInMemory() {
 		l.expire(v)
+	}
+	for _, s := range l.overAsleep() {
+		page, _, err := l.d.Schedule.Parked(l.stop, l.number, s.place-1, 1)
+		if err != nil {
+			break // it is looked at again
+		}
+		s.told = true
+		if len(page) > 0 && page[0].Place == s.place {
+			l.expire(page[0])
+		}
 	}
 	n, b := l.standing()
 	if n == nil {
@@ -63,6 +73,19 @@ func (l *lane) overInMemory() (over []Delivery) {
 		if !j.over && !j.expires.IsZero() && !j.expires.After(now) && j.bad == nil {
 			j.over = true
 			over = append(over, j.latest())
+		}
+	}
+	return over
+}
+
+// overAsleep returns what is over of the sleepers, who may be behind others.
+func (l *lane) overAsleep() (over []*sleeper) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	now := l.d.Clock.Now()
+	for _, s := range l.asleep {
+		if !s.told && !s.expires.IsZero() && !s.expires.After(now) {
+			over = append(over, s)
 		}
 	}
 	return over

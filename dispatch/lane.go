@@ -50,8 +50,8 @@ type lane struct {
 	sleepers map[string][]*sleeper // by chain, in order; who is at work is the first
 	asleep   map[string]*sleeper   // the same by message
 	stowing  map[string]bool       // chains whose jobs are being put to sleep
-	settling int                   // sleepers that are being put there,
-	awake    int                   // and that were woken
+	settling map[string]int        // messages that are being put there, by their copies under way
+	awake    int                   // sleepers that were woken
 }
 
 // handle tells jobs apart: a request, its copy from the schedule, and that on a
@@ -106,7 +106,7 @@ func (j *job) renew(v Delivery) {
 func (d *Dispatcher) begin(number int, tenure, calls context.Context) *lane {
 	l := &lane{d: d, number: number, stop: tenure, calls: calls,
 		held: map[handle]*job{}, chains: map[string][]*job{}, lines: map[lineKey]*line{},
-		busy: map[string]bool{}, sleepers: map[string][]*sleeper{}, asleep: map[string]*sleeper{}, stowing: map[string]bool{}}
+		busy: map[string]bool{}, sleepers: map[string][]*sleeper{}, asleep: map[string]*sleeper{}, stowing: map[string]bool{}, settling: map[string]int{}}
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.lanes[l] = true
@@ -260,7 +260,9 @@ func (l *lane) schedule(j *job) error {
 }
 
 // forget takes a cancelled message out of the schedule. When that does not
-// succeed its end comes again after the ack wait.
+// succeed its end comes again after the ack wait. One that sleeps is woken, and
+// keeps its copy until it has looked: somebody may have called, and not recorded
+// what came of it.
 func (l *lane) forget(v Delivery) {
 	if err := l.d.Schedule.Unschedule(l.stop, v.Event.Key); err != nil {
 		return
@@ -268,8 +270,8 @@ func (l *lane) forget(v Delivery) {
 	l.finish(v)
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if s := l.asleep[v.Event.Key.ID]; s != nil && s.job == nil {
-		l.drop(s)
+	if s := l.asleep[v.Event.Key.ID]; s != nil {
+		s.ended = true
 		l.goOn(s.chain)
 	}
 }

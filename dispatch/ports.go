@@ -60,7 +60,7 @@ type Schedule interface {
 	// it returns nil it is kept durably; scheduling the same event again is
 	// harmless.
 	Schedule(ctx context.Context, v Delivery, at time.Time) error
-	// Unschedule forgets what is scheduled, or parked, of a message. Whoever acknowledges
+	// Unschedule forgets what is scheduled of a message. Whoever acknowledges
 	// the event that ended one calls it first, and after a Schedule that may
 	// have come later than the end: once the log has let go of that event,
 	// nothing else remembers that the copy must not be sent.

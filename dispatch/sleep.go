@@ -75,9 +75,12 @@ type sleeper struct {
 	place uint64
 	chain string
 	leave
-	watch *inquiry
-	job   *job // that works it
-	waked bool // or will
+	watch   *inquiry
+	job     *job // that works it
+	waked   bool // or will
+	ended   bool // it was taken back, and has to look
+	expires time.Time
+	told    bool // it was looked at because its time is over
 }
 
 // sleeps reports whether a delivery is of a message that sleeps, or is woken from
@@ -107,7 +110,7 @@ func (l *lane) goOn(chain string) {
 // isOver reports whether a sleep is over.
 func (l *lane) isOver(s *sleeper) bool {
 	switch {
-	case s.watch != nil && s.watch.noticed():
+	case s.ended, s.watch != nil && s.watch.noticed():
 		return true
 	case s.gated && l.d.Gate.Open(s.key.Number, s.template):
 		return true
@@ -138,12 +141,8 @@ func (l *lane) rest(j *job, e *leave) bool {
 	if j.sleeper != nil {
 		l.awake--
 	} else {
-		if found := l.asleep[s.key.ID]; found != nil { // while it was put there
-			l.drop(found)
-		}
-		l.sleepers[s.chain] = slices.Insert(l.sleepers[s.chain], 0, s) // it was at work: it is before all
-		l.asleep[s.key.ID] = s
-		l.settling--
+		l.settled(s.key.ID)
+		l.settle(s, 0) // it was at work: it is before all
 	}
 	l.forgo(j)
 	return true
@@ -167,13 +166,13 @@ func (l *lane) forgo(j *job) {
 // has sleepers enough, and no sleeper when the tenure ended.
 func (l *lane) park(j *job) (s *sleeper, ok bool) {
 	l.mu.Lock()
-	if len(l.asleep)+l.settling >= l.d.laneSleepers {
+	if len(l.asleep)+len(l.settling) >= l.d.laneSleepers {
 		l.mu.Unlock()
 		return nil, false
 	}
-	l.settling++
+	l.settling[j.key.ID]++
 	l.mu.Unlock()
-	s = &sleeper{key: j.key, line: j.line.lineKey, at: j.event.Position, chain: j.chain}
+	s = &sleeper{key: j.key, line: j.line.lineKey, at: j.event.Position, chain: j.chain, expires: j.expires}
 	err := l.pursuit(j).persist(l.stop, func() (err error) {
 		s.place, err = l.d.Schedule.Park(l.stop, j.latest())
 		return err
@@ -183,11 +182,42 @@ func (l *lane) park(j *job) (s *sleeper, ok bool) {
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.settling--
+	l.settled(j.key.ID)
 	if l.stop.Err() != nil {
 		return nil, true
 	}
 	return nil, false
+}
+
+// settled ends what park began for a message. Between the two nobody but who
+// parks it judges its copies.
+func (l *lane) settled(id string) {
+	if l.settling[id]--; l.settling[id] == 0 {
+		delete(l.settling, id)
+	}
+}
+
+// settle makes a sleeper of what was parked, at a place in its chain. It may be
+// one already, of a copy that another owner made, or that was found before it was
+// taken back. So the new copy counts, which is there for certain; unless the other
+// is being worked.
+func (l *lane) settle(s *sleeper, at int) {
+	if old := l.asleep[s.key.ID]; old != nil {
+		spare := old.place
+		if old.job != nil {
+			spare = s.place
+		}
+		if old.place != s.place {
+			l.working.Go(func() { l.unpark(s.key, spare) })
+		}
+		if old.job != nil {
+			return
+		}
+		l.drop(old)
+		at = min(at, len(l.sleepers[s.chain]))
+	}
+	l.sleepers[s.chain] = slices.Insert(l.sleepers[s.chain], at, s)
+	l.asleep[s.key.ID] = s
 }
 
 // stow puts to sleep what waits in a chain behind a sleeper: it has no turn
@@ -211,19 +241,13 @@ func (l *lane) stow(chain string) {
 			s, ok := l.park(j)
 			l.mu.Lock()
 			if s != nil {
-				l.settling-- // the room it took is its own
+				l.settled(s.key.ID) // the room it took is its own
 			}
 			switch {
 			case s == nil:
 				j.remains = j.remains || !ok
 			case l.stowable(chain) == j:
-				switch found := l.asleep[s.key.ID]; {
-				case found == nil:
-					l.sleepers[chain] = append(l.sleepers[chain], s)
-					l.asleep[s.key.ID] = s
-				case found.place != s.place: // another owner had put it there
-					l.working.Go(func() { l.unpark(s.key, s.place) })
-				}
+				l.settle(s, len(l.sleepers[chain]))
 				l.chains[chain] = slices.DeleteFunc(l.chains[chain], func(o *job) bool { return o == j })
 				l.forgo(j)
 			default: // its turn came
@@ -243,7 +267,7 @@ func (l *lane) stowable(chain string) *job {
 		if i == 0 && l.busy[chain] {
 			continue // it is at work
 		}
-		if j.remains || j.bad != nil || len(l.asleep)+l.settling >= l.d.laneSleepers {
+		if j.remains || j.bad != nil || len(l.asleep)+len(l.settling) >= l.d.laneSleepers {
 			return nil // nobody may overtake it
 		}
 		return j
@@ -336,7 +360,9 @@ func (l *lane) listSleepers() (all []*sleeper, err error) {
 		}
 		for _, v := range page {
 			s := &sleeper{key: v.Event.Key, line: lineOf(v.Event), at: v.Event.Position, place: v.Place}
-			s.chain, _ = readUp(v.Event)
+			var asked message.Options
+			s.chain, asked = readUp(v.Event)
+			s.expires = asked.ExpiresAt
 			all = append(all, s)
 			after = v.Place
 		}
@@ -354,7 +380,7 @@ func (l *lane) findSleepers(all []*sleeper) {
 		case known == nil:
 			l.sleepers[s.chain] = append(l.sleepers[s.chain], s)
 			l.asleep[s.key.ID] = s
-		case known.place != s.place: // two owners, or one that died in between, put it there
+		case known.place != s.place && l.settling[s.key.ID] == 0: // two owners, or one that died in between, put it there
 			l.working.Go(func() { l.unpark(s.key, s.place) })
 		}
 	}

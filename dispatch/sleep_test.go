@@ -333,3 +333,115 @@ func TestTwoOwnersOfSleepersAndShelves(t *testing.T) {
 	}
 	w.calledOnce()
 }
+
+// A copy that was found and that its maker then took back is not taken for the
+// one that counts: what is put to sleep while it is known is not lost.
+func TestCopyTakenBackByItsMaker(t *testing.T) {
+	t.Parallel()
+	for _, behind := range []int{0, 1} {
+		t.Run(fmt.Sprint("behind ", behind), func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t)
+			w.d.laneWait = time.Microsecond
+			n := inLane(3, 1)[0]
+			var keys []domain.Key
+			for i := range 3 {
+				keys = append(keys, w.requestFrom(n, "+14155550100", fmt.Sprint(i), message.Options{}))
+			}
+			k := keys[behind]
+			foreign := Delivery{Event: w.log.All()[w.state(k).Last-1], Raw: []byte("raw")}
+			var l *lane
+			var once sync.Once
+			w.provider.answer(func(c cloudapi.Call) cloudapi.Outcome {
+				once.Do(func() {
+					place, err := w.schedule.Park(t.Context(), foreign)
+					if err != nil {
+						t.Error(err)
+					}
+					l = w.lane(n)
+					l.lookAtShelves()
+					if err := w.schedule.Unshelve(t.Context(), place); err != nil {
+						t.Error(err)
+					}
+					w.schedule.mu.Lock()
+					defer w.schedule.mu.Unlock()
+					w.schedule.parks = func(domain.Key) { l.lookAtShelves() }
+				})
+				if string(c.Message) == keys[0].ID && c.Attempt == 1 {
+					return refusedLong
+				}
+				return accepted(c)
+			})
+			w.run(w.d)
+			for _, k := range keys {
+				w.await(k, message.TypeSendAccepted)
+			}
+			w.until("nobody to sleep", func() bool { return w.schedule.parked() == 0 })
+			w.calledOnce()
+		})
+	}
+}
+
+// Who is taken back during the call of a sleeper whose process dies is not left
+// as one that was certainly not sent.
+func TestTakenBackWhileASleeperCalls(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	log := &crash{Memory: w.log}
+	w.d.Config.Log, w.d.laneWait, w.d.Policy.Drain = log, time.Microsecond, 0
+	hang := make(chan struct{})
+	answer := sync.OnceFunc(func() { close(hang) })
+	defer answer()
+	w.provider.answer(func(c cloudapi.Call) cloudapi.Outcome {
+		if c.Attempt == 1 {
+			return refusedLong
+		}
+		<-hang
+		return lost(c)
+	})
+	k := w.request("+14155550100", "hello")
+	stop := w.run(w.d)
+	w.until("the second call", func() bool { return len(w.provider.made()) == 2 })
+	w.append(k, &message.SendCancelled{})
+	w.until("the end to be seen", func() bool { return w.work.isDone(w.state(k).Last) })
+	log.kill()
+	answer()
+	stop()
+	d := w.dispatcher()
+	d.Policy.Patience = time.Millisecond
+	w.run(d)
+	w.await(k, message.TypeOutcomeUnknown)
+	w.until("nobody to sleep", func() bool { return w.schedule.parked() == 0 })
+}
+
+// What sleeps behind another ends in time as well.
+func TestExpiresAsleepBehindAnother(t *testing.T) {
+	t.Parallel()
+	for _, restarts := range []bool{false, true} {
+		t.Run(fmt.Sprint("restarts ", restarts), func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t)
+			w.d.laneWait, w.d.expireEvery, w.d.Policy.UnknownWait = time.Millisecond, time.Millisecond, time.Hour
+			w.provider.answer(lost)
+			first := w.request("+14155550100", "first")
+			k := w.ask(tenantA, number, "+14155550100", aText, message.Options{ExpiresAt: time.Now().Add(3 * time.Second)})
+			stop := w.run(w.d)
+			w.until("both to sleep", func() bool { return w.schedule.parked() == 2 })
+			wantTypes(t, w, k, message.TypeSendRequested)
+			if restarts {
+				stop()
+				d := w.dispatcher()
+				d.laneWait, d.expireEvery, d.Policy.UnknownWait = time.Millisecond, time.Millisecond, time.Hour
+				w.run(d)
+			}
+			w.await(k, message.TypeSendExpired)
+			w.append(statuses, delivered(first, 1))
+			w.wantProven(first, 1)
+			w.until("nobody to sleep", func() bool { return w.schedule.parked() == 0 })
+			wantTypes(t, w, k, message.TypeSendRequested, message.TypeSendExpired)
+		})
+	}
+}
+
+// refusedLong is a refusal whose wait is seen.
+var refusedLong = cloudapi.Outcome{Kind: cloudapi.Refused, Code: 130429, Class: cloudapi.Retry, Retry: true, Wait: 50 * time.Millisecond}

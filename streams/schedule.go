@@ -49,22 +49,16 @@ func (b *Broker) Schedule(ctx context.Context, d Delivery, at time.Time) error {
 	return err
 }
 
-// Unschedule forgets what is scheduled or parked of a message, if anything is.
-// What is due already is handed out nevertheless.
+// Unschedule forgets what is scheduled of a message, if anything is. What is due
+// already is handed out nevertheless.
 func (b *Broker) Unschedule(ctx context.Context, k domain.Key) error {
 	subject, err := scheduleSubject(k)
 	if err != nil {
 		return err
 	}
-	parked, err := waitSubject(k)
-	if err != nil {
-		return err
-	}
 	s, err := b.reader.Stream(ctx, streamSchedule)
-	for _, subject := range []string{subject, parked} {
-		if err == nil {
-			err = s.Purge(ctx, jetstream.WithPurgeSubject(subject))
-		}
+	if err == nil {
+		err = s.Purge(ctx, jetstream.WithPurgeSubject(subject))
 	}
 	if err != nil {
 		return unavailable(fmt.Errorf("forget a schedule: %w", err))

@@ -136,8 +136,8 @@ func TestShelfOutlivesItsOwner(t *testing.T) {
 	purge(t, b, a, cancel.Position+10)
 }
 
-// What is parked is listed in the order it was, survives its owner, is taken back
-// by name, and keeps hot what was tried of it shortly before.
+// What is parked is listed in the order it was, survives its owner, stays when its
+// message is taken back, which it has to find out, and keeps hot what was tried of it shortly before.
 func TestParked(t *testing.T) {
 	t.Parallel()
 	b := oneNode(t, streams.Strict)
@@ -169,7 +169,7 @@ func TestParked(t *testing.T) {
 	if err := b.Unschedule(t.Context(), d[1].Event.Key); err != nil {
 		t.Fatal(err)
 	}
-	if page, end, err = b.Parked(t.Context(), lane, 0, 10); err != nil || !end || len(page) != 2 || page[1].Place != places[2] {
+	if page, end, err = b.Parked(t.Context(), lane, 0, 10); err != nil || !end || len(page) != 3 || page[2].Place != places[2] {
 		t.Fatalf("parked %+v, %v, %v", page, end, err)
 	}
 	record(t, b, statuses(t, 0, 10)...)
