@@ -444,11 +444,20 @@ func TestHangingMetaHoldsUpNobody(t *testing.T) {
 	for i := range 50 {
 		hanging = append(hanging, w.requestFrom(ns[0], fmt.Sprintf("+1415555%04d", i), "x", message.Options{}))
 	}
+	hangs := func() (n int) {
+		for _, c := range w.provider.made() {
+			if c.Number == ns[0] {
+				n++
+			}
+		}
+		return n
+	}
 	w.run(d)
+	w.until("two calls to hang", func() bool { return hangs() == 2 })
 	for i := range 10 {
 		w.await(w.requestFrom(ns[1], fmt.Sprintf("+1415555%04d", i), "x", message.Options{}), message.TypeSendAccepted)
 	}
-	if n := d.turns.calls(); n != 2 {
+	if n := hangs(); n != 2 {
 		t.Errorf("%d of 4 calls hang, want 2", n)
 	}
 	close(hang)

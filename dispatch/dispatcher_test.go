@@ -125,6 +125,7 @@ func TestRedrivenGoesAfterNew(t *testing.T) {
 	waiting(old - 1) // one found nobody waiting
 	fresh := w.request("+14155550199", "new")
 	waiting(old)
+	w.until("the turnstile to sleep until the next turn", func() bool { return clock.wakes(100 * time.Millisecond) })
 	clock.move(100 * time.Millisecond)
 	w.await(fresh, message.TypeSendAccepted)
 	if calls := w.provider.made(); len(calls) != old+2 {

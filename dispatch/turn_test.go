@@ -16,11 +16,12 @@ type handClock struct {
 	mu       sync.Mutex
 	now      time.Time
 	moved    chan struct{}
-	sleeping chan struct{} // receives when somebody goes to sleep
+	sleeping chan struct{}     // receives when somebody goes to sleep
+	until    map[time.Time]int // how many sleep until then
 }
 
 func newHandClock() *handClock {
-	return &handClock{now: time.Unix(1_800_000_000, 0), moved: make(chan struct{}), sleeping: make(chan struct{}, 100)}
+	return &handClock{now: time.Unix(1_800_000_000, 0), moved: make(chan struct{}), sleeping: make(chan struct{}, 100), until: map[time.Time]int{}}
 }
 
 func (c *handClock) Now() time.Time {
@@ -42,6 +43,9 @@ func (c *handClock) Sleep(ctx context.Context, d time.Duration) error {
 	for {
 		c.mu.Lock()
 		now, moved := c.now, c.moved
+		if now.Before(until) {
+			c.until[until]++
+		}
 		c.mu.Unlock()
 		if !now.Before(until) {
 			return ctx.Err()
@@ -53,9 +57,26 @@ func (c *handClock) Sleep(ctx context.Context, d time.Duration) error {
 		select {
 		case <-moved:
 		case <-ctx.Done():
+		}
+		c.mu.Lock()
+		c.until[until]--
+		c.mu.Unlock()
+		if ctx.Err() != nil {
 			return ctx.Err()
 		}
 	}
+}
+
+// wakes reports whether moving it so far wakes somebody.
+func (c *handClock) wakes(d time.Duration) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for until, n := range c.until {
+		if n > 0 && !until.After(c.now.Add(d)) {
+			return true
+		}
+	}
+	return false
 }
 
 // crowd is a turnstile on a clock that a test moves, and those who came to it.
