@@ -22,6 +22,7 @@ type deadLetterJSON struct {
 	Reason        string           `json:"reason"`
 	Code          int              `json:"code"` // Meta's, or 0
 	Detail        *string          `json:"detail"`
+	Details       *string          `json:"details"` // in Meta's own words
 	Attempts      int              `json:"attempts"`
 	At            *time.Time       `json:"at"`       // of its newest death
 	FirstAt       *time.Time       `json:"first_at"` // of its first
@@ -44,6 +45,7 @@ type triedJSON struct {
 	EndedAt *time.Time `json:"ended_at"` // null while it is open
 	Code    int        `json:"code"`     // Meta's, or 0
 	Reason  *string    `json:"reason"`
+	Details *string    `json:"details"`    // in Meta's own words
 	TraceID *string    `json:"fbtrace_id"` // what Meta's support asks for
 }
 
@@ -55,7 +57,7 @@ type redrivenJSON struct {
 
 func viewDeadLetter(v message.DeadLetter) deadLetterJSON {
 	return deadLetterJSON{
-		ID: v.Message, Tenant: v.Tenant, PhoneNumberID: v.Number, State: v.State, Reason: v.Reason, Code: v.Code, Detail: orNull(v.Detail),
+		ID: v.Message, Tenant: v.Tenant, PhoneNumberID: v.Number, State: v.State, Reason: v.Reason, Code: v.Code, Detail: orNull(v.Detail), Details: orNull(v.Details),
 		Attempts: v.Attempts, At: when(v.At), FirstAt: when(v.FirstAt), Position: v.Position,
 		Redrives: v.Redrives, RedrivenAt: when(v.RedrivenAt),
 	}
@@ -66,7 +68,7 @@ func viewStory(v message.DeadLetter, timeline []message.Entry) letterStoryJSON {
 	out := letterStoryJSON{deadLetterJSON: viewDeadLetter(v), Tried: make([]triedJSON, len(tried)), Redriven: make([]redrivenJSON, len(redriven))}
 	for i, t := range tried {
 		out.Tried[i] = triedJSON{Attempt: t.Number, At: when(t.At), Outcome: t.Outcome, EndedAt: when(t.EndedAt),
-			Code: t.Code, Reason: orNull(t.Reason), TraceID: orNull(t.TraceID)}
+			Code: t.Code, Reason: orNull(t.Reason), Details: orNull(t.Details), TraceID: orNull(t.TraceID)}
 	}
 	for i, r := range redriven {
 		out.Redriven[i] = redrivenJSON{At: when(r.At), By: r.By, Redrive: orNull(r.Batch)}

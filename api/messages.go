@@ -52,8 +52,9 @@ type personJSON struct {
 }
 
 type errorJSON struct {
-	Code   int    `json:"code"` // Meta's, or 0
-	Reason string `json:"reason"`
+	Code    int     `json:"code"` // Meta's, or 0
+	Reason  string  `json:"reason"`
+	Details *string `json:"details"` // in Meta's own words
 }
 
 // entryJSON is one event of a timeline on the wire.
@@ -66,8 +67,9 @@ type entryJSON struct {
 	Actor    *string         `json:"actor"`
 	Attempt  int             `json:"attempt,omitempty"`
 	Status   *string         `json:"status"`
-	Code     int             `json:"code,omitempty"` // the provider's, of a refusal or failed status
-	Reason   *string         `json:"reason"`         // words: why it was refused, tried again, or how it was accepted
+	Code     int             `json:"code,omitempty"`    // the provider's, of a refusal or failed status
+	Reason   *string         `json:"reason"`            // words: why it was refused, tried again, or how it was accepted
+	Details  string          `json:"details,omitempty"` // in Meta's own words, of a refusal or failed status
 	Wamid    *string         `json:"wamid"`
 	TraceID  string          `json:"fbtrace_id,omitempty"` // of a refusal: what Meta's support asks for
 	Redrive  string          `json:"redrive,omitempty"`    // the id of the one it was a part of
@@ -79,7 +81,7 @@ func viewMessage(v message.View) messageJSON {
 		Customer: viewPerson(v.Person), Wamids: orEmpty(v.Wamids), PhoneNumberID: v.Number,
 		IdempotencyKey: orNull(v.IdempotencyKey), Attempts: v.Attempts, Statuses: map[string]time.Time{},
 		Reference: orNull(v.Reference), Priority: orNull(v.Priority), SendAt: when(v.SendAt), ExpiresAt: when(v.ExpiresAt),
-		Error: viewError(v.ErrorCode, v.ErrorReason), ReplyTo: orNull(v.ReplyTo), GroupID: orNull(v.GroupID),
+		Error: viewError(v), ReplyTo: orNull(v.ReplyTo), GroupID: orNull(v.GroupID),
 		CreatedAt: when(v.CreatedAt), UpdatedAt: when(v.UpdatedAt), Position: v.LastPosition,
 	}
 	for status, at := range v.Statuses {
@@ -110,17 +112,17 @@ func viewPerson(p message.Person) *personJSON {
 	return &personJSON{WaID: orNull(p.Phone), UserID: orNull(p.UserID), Name: orNull(p.Name), Username: orNull(p.Username)}
 }
 
-func viewError(code int, reason string) *errorJSON {
-	if code == 0 && reason == "" {
+func viewError(v message.View) *errorJSON {
+	if v.ErrorCode == 0 && v.ErrorReason == "" && v.ErrorDetails == "" {
 		return nil
 	}
-	return &errorJSON{Code: code, Reason: reason}
+	return &errorJSON{Code: v.ErrorCode, Reason: v.ErrorReason, Details: orNull(v.ErrorDetails)}
 }
 
 func viewEntry(e message.Entry) entryJSON {
 	return entryJSON{
 		ID: e.EventID, Position: e.Position, Type: e.Type, At: when(e.At), SaidAt: when(e.SaidAt), Actor: orNull(e.Actor),
-		Attempt: e.Attempt, Status: orNull(e.Status), Code: e.Code, Reason: orNull(e.Reason), Wamid: orNull(e.Wamid),
+		Attempt: e.Attempt, Status: orNull(e.Status), Code: e.Code, Reason: orNull(e.Reason), Details: e.Details, Wamid: orNull(e.Wamid),
 		TraceID: e.TraceID, Redrive: e.Batch,
 	}
 }

@@ -18,7 +18,7 @@ func TestRoutesAnswer(t *testing.T) {
 	msg0 := `{"id":"msg_0","direction":"OUT","type":"text","status":"delivered","text":"` + canaryText + `","content":{"type":"text"},
 		"to":"+` + canaryPhone + `","from":null,"customer":null,"wamid":"wamid.1","wamids":["wamid.1","wamid.2"],
 		"phone_number_id":"111111111111111","idempotency_key":"order-1","reference":"invoice-7","priority":"bulk","send_at":"2026-03-04T11:00:00Z","expires_at":"2026-03-05T12:00:00Z","attempts":2,
-		"statuses":{"sent":"2026-03-04T12:00:00Z","delivered":"2026-03-04T12:00:01Z"},"error":{"code":131000,"reason":"try later"},
+		"statuses":{"sent":"2026-03-04T12:00:00Z","delivered":"2026-03-04T12:00:01Z"},"error":{"code":131000,"reason":"try later","details":"+1415 is busy"},
 		"reply_to":null,"group_id":null,"created_at":"2026-03-04T12:00:00Z","updated_at":"2026-03-04T12:00:01Z","position":9}`
 	in1 := `{"id":"in_1","direction":"IN","type":"text","status":"received","text":null,"content":null,"to":null,"from":"` + canaryPhone + `",
 		"customer":{"wa_id":"` + canaryPhone + `","user_id":null,"name":"Ada","username":null},"wamid":"wamid.3","wamids":["wamid.3"],
@@ -27,10 +27,10 @@ func TestRoutesAnswer(t *testing.T) {
 	cus := `{"id":"cus_1","wa_id":"` + canaryPhone + `","user_id":null,"phones":["` + canaryPhone + `"],"user_ids":[],"name":"Ada",
 		"username":null,"last_seen_at":"2026-03-04T12:00:00Z","message_count":1,"opted_out":false,"created_at":"2026-03-04T12:00:00Z"}`
 	letter := `"id":"msg_9","tenant":"$A","phone_number_id":"111111111111111","state":"dead","reason":"refused","code":131026,
-		"detail":"not on WhatsApp","attempts":1,"at":"2026-03-04T12:00:00Z","first_at":"2026-03-04T11:00:00Z","position":6,"redrives":1,"redriven_at":null`
+		"detail":"not on WhatsApp","details":"1415 has no account","attempts":1,"at":"2026-03-04T12:00:00Z","first_at":"2026-03-04T11:00:00Z","position":6,"redrives":1,"redriven_at":null`
 	dead := `{"data":[{` + letter + `}],"next_cursor":null}`
 	story := `{` + letter + `,"tried":[{"attempt":1,"at":"2026-03-04T11:00:00Z","outcome":"refused","ended_at":"2026-03-04T11:00:01Z","code":131026,
-		"reason":"not on WhatsApp","fbtrace_id":"AbC"}],"redriven":[{"at":"2026-03-04T11:00:02Z","by":"admin","redrive":"redrive_0"}]}`
+		"reason":"not on WhatsApp","details":"1415 has no account","fbtrace_id":"AbC"}],"redriven":[{"at":"2026-03-04T11:00:02Z","by":"admin","redrive":"redrive_0"}]}`
 	job := `"tenant":null,"rate":20,"matched":3,"redriven":1,"would_redrive":null,"skipped":[{"reason":"it is not dead-lettered","count":1,"example":"msg_0"}],
 		"counts":[{"tenant":"$A","code":131026,"count":2},{"tenant":null,"code":0,"count":1}],"started_at":"2026-03-04T12:00:00Z","error":null,`
 	redriving := `{"id":"redrive_1",` + job + `"state":"running","dry_run":false,"by":"admin","eta_seconds":4,"ended_at":null}`
@@ -51,7 +51,9 @@ func TestRoutesAnswer(t *testing.T) {
 		{ask: ask{method: "GET", path: "/tenants/$A/messages?status=failed&customer=cus_1&direction=OUT&limit=200"}, status: 200, want: `{"data":[],"next_cursor":null}`},
 		{ask: ask{method: "GET", path: "/tenants/$B/messages"}, status: 200, want: `{"data":[],"next_cursor":null}`},
 		{ask: ask{method: "GET", path: "/tenants/$A/messages/msg_0/timeline"}, status: 200, want: `{"data":[{"id":"evt_1","position":3,
-			"type":"SendRequested","at":"2026-03-04T12:00:00Z","said_at":null,"actor":"api","status":null,"reason":null,"wamid":null}],"next_cursor":null}`},
+			"type":"SendRequested","at":"2026-03-04T12:00:00Z","said_at":null,"actor":"api","status":null,"reason":null,"wamid":null},
+			{"id":"evt_3","position":9,"type":"SendRefused","at":"2026-03-04T12:00:00Z","said_at":null,"actor":null,"attempt":1,"status":null,"code":131000,
+			"reason":"try later","details":"+1415 is busy","wamid":null}],"next_cursor":null}`},
 		{ask: ask{method: "GET", path: "/tenants/$A/customers"}, status: 200, want: `{"data":[` + cus + `],"next_cursor":null}`},
 		{ask: ask{method: "GET", path: "/tenants/$A/customers/cus_1"}, status: 200, want: cus},
 		{ask: ask{method: "GET", path: "/tenants/$A/notices"}, status: 200, want: `{"data":[{"id":"evt_2","phone_number_id":null,"field":"account_update",

@@ -61,7 +61,7 @@ func (s *Server) answerSettled(ctx context.Context, r request, receipt message.R
 	}
 	defer leave()
 	v, known := s.settled(ctx, r.tenant.ID, receipt.ID, wait)
-	out := outcomeJSON{receiptJSON: viewReceipt(receipt), Error: viewError(v.ErrorCode, v.ErrorReason)}
+	out := outcomeJSON{receiptJSON: viewReceipt(receipt), Error: viewError(v)}
 	if v.Status != "" {
 		out.Status, out.Position = v.Status, v.LastPosition
 	}

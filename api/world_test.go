@@ -385,23 +385,24 @@ func (h *house) fill(owner domain.TenantID) {
 			To: "+" + canaryPhone, Wamids: []string{"wamid.1", "wamid.2"}, IdempotencyKey: "order-1", Attempts: 2,
 			Reference: "invoice-7", Priority: message.Bulk, SendAt: noon.Add(-time.Hour), ExpiresAt: noon.Add(24 * time.Hour),
 			Statuses:  map[string]time.Time{"sent": noon, "delivered": noon.Add(time.Second)},
-			ErrorCode: 131000, ErrorReason: "try later", CreatedAt: noon, UpdatedAt: noon.Add(time.Second), Position: 3, LastPosition: 9,
+			ErrorCode: 131000, ErrorReason: "try later", ErrorDetails: "+1415 is busy", CreatedAt: noon, UpdatedAt: noon.Add(time.Second), Position: 3, LastPosition: 9,
 		})
 	}
 	h.messages = append(h.messages, message.View{
 		ID: "in_1", Tenant: owner, Number: "111111111111111", Direction: message.In, Type: "text", Status: message.Received,
 		Person: message.Person{Phone: canaryPhone, Name: "Ada"}, Wamids: []string{"wamid.3"}, CreatedAt: noon, Position: 4, LastPosition: 4,
 	})
-	h.timeline = []message.Entry{{EventID: "evt_1", Position: 3, Type: "SendRequested", At: noon, Actor: "api"}}
+	h.timeline = []message.Entry{{EventID: "evt_1", Position: 3, Type: "SendRequested", At: noon, Actor: "api"},
+		{EventID: "evt_3", Position: 9, Type: "SendRefused", At: noon, Attempt: 1, Code: 131000, Reason: "try later", Details: "+1415 is busy"}}
 	h.customers = []customer.View{{ID: "cus_1", Tenant: owner, WaID: canaryPhone, Phones: []string{canaryPhone}, Name: "Ada",
 		LastSeenAt: noon, MessageCount: 1, CreatedAt: noon}}
 	h.notices = []message.NoticeView{{ID: "evt_2", Tenant: owner, Field: "account_update", Event: "DISABLED", WABA: "waba-A",
 		SaidAt: noon, At: noon, Raw: json.RawMessage(`{"x":1}`), Position: 5}}
 	h.dead = []message.DeadLetter{{Message: "msg_9", Tenant: owner, Number: "111111111111111", Reason: "refused", Code: 131026,
-		Detail: "not on WhatsApp", Attempts: 1, At: noon, Position: 6, State: message.LetterDead, FirstAt: noon.Add(-time.Hour), Redrives: 1}}
+		Detail: "not on WhatsApp", Details: "1415 has no account", Attempts: 1, At: noon, Position: 6, State: message.LetterDead, FirstAt: noon.Add(-time.Hour), Redrives: 1}}
 	hour := noon.Add(-time.Hour)
 	h.deathline = []message.Entry{{Type: message.TypeSendAttempted, At: hour, Attempt: 1},
-		{Type: message.TypeSendRefused, At: hour.Add(time.Second), Attempt: 1, Code: 131026, Reason: "not on WhatsApp", TraceID: "AbC"},
+		{Type: message.TypeSendRefused, At: hour.Add(time.Second), Attempt: 1, Code: 131026, Reason: "not on WhatsApp", Details: "1415 has no account", TraceID: "AbC"},
 		{Type: message.TypeSendRedriven, At: hour.Add(2 * time.Second), Reason: "admin", Batch: "redrive_0"}}
 	h.kept = []Kept{{ID: "17", Reason: "no_tenant", At: noon, Size: 9}}
 	h.payload = []byte(`{"x": 1 }`)

@@ -1,6 +1,7 @@
 package dispatch
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -89,6 +90,44 @@ func TestDeadLetterAndRedrive(t *testing.T) {
 	w.await(k, message.TypeSendAccepted)
 	if calls := w.provider.made(); len(calls) != 6 || calls[5].Attempt != 6 {
 		t.Errorf("%d calls, the last with number %d", len(calls), calls[len(calls)-1].Attempt)
+	}
+}
+
+// What Meta says in its own words goes into the sealed part of the refusal; the
+// code of an answer that leaves the outcome unknown is kept with that.
+func TestOutcomesKeepWhatMetaSays(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.provider.answer(func(cloudapi.Call) cloudapi.Outcome {
+		o := refusedFor(false)
+		o.Details = "+14155550100 is not one"
+		return o
+	})
+	k := w.request("+14155550100", "hello")
+	w.run(w.d)
+	e := w.await(k, message.TypeSendRefused)
+	var refused message.SendRefused
+	if err := e.Decode(&refused); err != nil {
+		t.Fatal(err)
+	}
+	if refused.Details != "+14155550100 is not one" || bytes.Contains(e.Facts, []byte("4155550100")) {
+		t.Errorf("%+v, facts %s", refused, e.Facts)
+	}
+
+	w.provider.answer(func(cloudapi.Call) cloudapi.Outcome {
+		return cloudapi.Outcome{Kind: cloudapi.Unknown, Code: 131000, Detail: "error 131000"}
+	})
+	k = w.ask(tenantA, number, "+14155550101", aText, message.Options{OnUnknown: message.Park})
+	var unknown message.OutcomeUnknown
+	if err := w.await(k, message.TypeOutcomeUnknown).Decode(&unknown); err != nil {
+		t.Fatal(err)
+	}
+	var dead message.SendDeadLettered
+	if err := w.await(k, message.TypeSendDeadLettered).Decode(&dead); err != nil {
+		t.Fatal(err)
+	}
+	if unknown.Code != 131000 || dead.Code != 131000 || dead.Reason != message.ReasonUnknown {
+		t.Errorf("%+v, %+v", unknown, dead)
 	}
 }
 

@@ -274,13 +274,13 @@ func (p *pursuit) outcome(n int, o cloudapi.Outcome) domain.Fact {
 			AcceptNames: message.AcceptNames{Wamid: o.Wamid, WaID: o.WaID}}
 	case cloudapi.Refused:
 		f := &message.SendRefused{Attempt: n, Code: o.Code, Class: string(o.Class), Reason: o.Reason,
-			Retry: o.Retry, Hold: p.held(o), TraceID: o.TraceID, Provider: message.Provider{Raw: o.Raw}}
+			Retry: o.Retry, Hold: p.held(o), TraceID: o.TraceID, Provider: message.Provider{Raw: o.Raw, Details: o.Details}}
 		if f.Retry || f.Hold {
 			f.Wait = p.d.Policy.wait(p.state.Budget, o)
 		}
 		return f
 	default:
-		return &message.OutcomeUnknown{Attempt: n, Reason: o.Detail}
+		return &message.OutcomeUnknown{Attempt: n, Reason: o.Detail, Code: o.Code}
 	}
 }
 
@@ -290,7 +290,7 @@ func (p *pursuit) giveUp(next message.Step) error {
 	if r := p.state.Refused; r != nil {
 		f.Code, f.Detail = r.Code, r.Reason
 	} else if next.Reason == message.ReasonUnknown {
-		f.Detail = (&message.OutcomeUnknown{Reason: p.state.Doubt}).Words()
+		f.Code, f.Detail = p.state.Doubt.Code, p.state.Doubt.Words()
 	}
 	err := p.persist(p.stop, func() error {
 		return p.d.Graveyard.Bury(p.stop, p.key, p.key.ID, p.job.latest().Raw, next.Reason)

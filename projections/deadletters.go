@@ -19,6 +19,7 @@ type deadLetterDoc struct {
 	Reason     string          `json:"reason"`
 	Code       string          `json:"code"` // digits: an index is over texts
 	Detail     string          `json:"detail,omitempty"`
+	Details    string          `json:"details,omitempty"`
 	Attempts   int             `json:"attempts"`
 	At         instant         `json:"at"`
 	FirstAt    instant         `json:"first_at"`
@@ -34,12 +35,15 @@ func (m *messageDoc) deadLettered(e domain.Event, d *Docs, entry *entryDoc) erro
 	}
 	m.Dead, m.Redriven = true, false
 	if m.Refusal == nil && f.Reason != message.ReasonUnknown && (f.Code != 0 || f.Detail != "") {
-		m.Refusal = &refusalDoc{f.Code, f.Detail}
+		m.Refusal = &refusalDoc{Code: f.Code, Reason: f.Detail}
 	}
 	entry.Attempt, entry.Code, entry.Reason = f.Attempts, f.Code, firstOf(f.Detail, f.Reason)
 	letter := &deadLetterDoc{
 		Head: Head{ID: m.ID, Position: e.Position}, Number: e.Key.Number, State: message.LetterDead,
 		Reason: f.Reason, Code: strconv.Itoa(f.Code), Detail: f.Detail, Attempts: f.Attempts, At: at(e.At), FirstAt: at(e.At),
+	}
+	if m.Refusal != nil && m.Refusal.Code == f.Code && m.Refusal.Reason == f.Detail { // it died of this one
+		letter.Details = m.Refusal.Details
 	}
 	before, err := Find[deadLetterDoc](d, inDeadLetters, m.ID)
 	if err != nil {
@@ -93,7 +97,7 @@ func (l *deadLetterDoc) view() message.DeadLetter {
 	code, _ := strconv.Atoi(l.Code) // the fold wrote it
 	return message.DeadLetter{
 		Message: domain.MessageID(l.ID), Tenant: l.Tenant, Number: l.Number, State: l.State,
-		Reason: l.Reason, Code: code, Detail: l.Detail, Attempts: l.Attempts, At: l.At.Time, Position: l.Position,
+		Reason: l.Reason, Code: code, Detail: l.Detail, Details: l.Details, Attempts: l.Attempts, At: l.At.Time, Position: l.Position,
 		FirstAt: l.FirstAt.Time, Redrives: l.Redrives, RedrivenAt: l.RedrivenAt.Time,
 	}
 }

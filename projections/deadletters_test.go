@@ -165,6 +165,64 @@ func TestDeadLetterLife(t *testing.T) {
 	}
 }
 
+// What Meta says in its own words, and its code, are read wherever the error is:
+// in the message, its timeline, its dead letter and the attempts of that.
+func TestErrorsSayWhatMetaSays(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	const said = "+14155550100 is not one"
+	refused := func(id domain.MessageID, n int) domain.Event {
+		return w.event(out(id), &message.SendRefused{Attempt: n, Code: 100, Reason: "words", Provider: message.Provider{Details: said}})
+	}
+	failed := func(id domain.MessageID) domain.Event {
+		return w.event(message.StatusKey(tenA, numA), &message.StatusReceived{Status: message.Failed, SaidAt: noon(1), Message: id, Code: 131026, Reason: "words",
+			StatusNames: message.StatusNames{Wamid: "wamid." + string(id), Details: said}})
+	}
+	w.log.add(w.request("msg_refused", "+14155550100", "x"), w.attempt("msg_refused", 1), refused("msg_refused", 1),
+		w.event(out("msg_refused"), &message.SendDeadLettered{Attempts: 1, Reason: "refused", Code: 100, Detail: "words"}))
+	w.log.add(w.request("msg_failed", "+14155550100", "x"), w.attempt("msg_failed", 1), w.accept("msg_failed", 1, "wamid.msg_failed"), failed("msg_failed"))
+	w.log.add(failed("msg_early"), w.request("msg_early", "+14155550100", "x"), w.attempt("msg_early", 1), w.accept("msg_early", 1, "wamid.msg_early"))
+	w.log.add(w.request("msg_unknown", "+14155550100", "x"), w.attempt("msg_unknown", 1), refused("msg_unknown", 1), w.attempt("msg_unknown", 2),
+		w.event(out("msg_unknown"), &message.OutcomeUnknown{Attempt: 2, Reason: "error 131000", Code: 131000}),
+		w.event(out("msg_unknown"), &message.SendDeadLettered{Attempts: 2, Reason: message.ReasonUnknown, Code: 131000, Detail: "lost"}))
+	l := w.library()
+	for id, want := range map[domain.MessageID]struct {
+		code    int
+		details string
+		told    string // by the timeline
+	}{
+		"msg_refused": {100, said, "SendRefused 100"},
+		"msg_failed":  {131026, said, "StatusReceived 131026"},
+		"msg_early":   {131026, said, "StatusReceived 131026"},
+		"msg_unknown": {131000, "", "SendRefused 100"},
+	} {
+		v, err := l.Message(t.Context(), tenA, id)
+		must(t, err)
+		if v.ErrorCode != want.code || v.ErrorDetails != want.details {
+			t.Errorf("%s: %d %q", id, v.ErrorCode, v.ErrorDetails)
+		}
+		timeline, err := l.Timeline(t.Context(), tenA, id)
+		must(t, err)
+		i := slices.IndexFunc(timeline, func(e message.Entry) bool { return e.Details == said })
+		if i < 0 || fmt.Sprint(timeline[i].Type, " ", timeline[i].Code) != want.told {
+			t.Errorf("%s: %+v", id, timeline)
+		}
+	}
+	letters, err := l.DeadLettersByID(t.Context(), tenA, []string{"msg_refused", "msg_unknown"})
+	must(t, err)
+	if d := letters["msg_refused"]; d.Code != 100 || d.Details != said {
+		t.Errorf("refused: %+v", d)
+	}
+	if d := letters["msg_unknown"]; d.Code != 131000 || d.Details != "" {
+		t.Errorf("unknown: %+v", d)
+	}
+	timeline, err := l.Timeline(t.Context(), tenA, "msg_unknown")
+	must(t, err)
+	if tried, _ := message.History(timeline); len(tried) != 2 || tried[0].Details != said || tried[1].Code != 131000 || tried[1].Details != "" {
+		t.Errorf("tried %+v", tried)
+	}
+}
+
 // A filter that its index does not narrow looks at a bounded number of letters
 // for one page, and is read to its end all the same; a time ends the list.
 func TestManyDeadLetters(t *testing.T) {

@@ -85,6 +85,7 @@ type messageDoc struct {
 	Statuses       []statusDoc       `json:"statuses,omitempty"`
 	ErrorCode      int               `json:"error_code,omitempty"`
 	ErrorReason    string            `json:"error_reason,omitempty"`
+	ErrorDetails   string            `json:"error_details,omitempty"`
 	CreatedAt      instant           `json:"created_at"`
 	UpdatedAt      instant           `json:"updated_at"`
 	Timeline       []entryDoc        `json:"timeline"`
@@ -93,11 +94,13 @@ type messageDoc struct {
 type doubtDoc struct {
 	Attempt int    `json:"attempt"`
 	Reason  string `json:"reason,omitempty"`
+	Code    int    `json:"code,omitempty"`
 }
 
 type refusalDoc struct {
-	Code   int    `json:"code,omitempty"`
-	Reason string `json:"reason,omitempty"`
+	Code    int    `json:"code,omitempty"`
+	Reason  string `json:"reason,omitempty"`
+	Details string `json:"details,omitempty"`
 }
 
 // entryDoc is message.Entry in a document.
@@ -112,6 +115,7 @@ type entryDoc struct {
 	Status   string          `json:"status,omitempty"`
 	Code     int             `json:"code,omitempty"`
 	Reason   string          `json:"reason,omitempty"`
+	Details  string          `json:"details,omitempty"`
 	Wamid    string          `json:"wamid,omitempty"`
 	TraceID  string          `json:"trace_id,omitempty"`
 	Batch    string          `json:"batch,omitempty"`
@@ -151,7 +155,7 @@ func (m *messageDoc) view() message.View {
 		ReplyTo: m.ReplyTo, IdempotencyKey: m.IdempotencyKey, Attempts: m.Attempts,
 		Reference: m.Reference, Priority: m.Priority, SendAt: m.SendAt.Time, ExpiresAt: m.ExpiresAt.Time,
 		Statuses:  m.standing().Statuses,
-		ErrorCode: m.ErrorCode, ErrorReason: m.ErrorReason,
+		ErrorCode: m.ErrorCode, ErrorReason: m.ErrorReason, ErrorDetails: m.ErrorDetails,
 		CreatedAt: m.CreatedAt.Time, UpdatedAt: m.UpdatedAt.Time,
 		Position: m.Position, LastPosition: m.LastPosition,
 	}
@@ -168,7 +172,7 @@ func (m *messageDoc) entries() []message.Entry {
 		all[i] = message.Entry{
 			EventID: e.EventID, Position: e.Position, Type: e.Type, At: e.At.Time, SaidAt: e.SaidAt.Time,
 			Actor: e.Actor, Attempt: e.Attempt, Status: e.Status, Code: e.Code, Reason: e.Reason, Wamid: e.Wamid,
-			TraceID: e.TraceID, Batch: e.Batch,
+			TraceID: e.TraceID, Batch: e.Batch, Details: e.Details,
 		}
 	}
 	return all

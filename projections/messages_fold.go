@@ -84,19 +84,20 @@ func (m *messageDoc) save(e domain.Event, d *Docs, kind string) error {
 // status, which stays visible even beside a proof of delivery, or else, while
 // no attempt was accepted, why the newest one is unknown, or the newest refusal.
 func (m *messageDoc) deriveError() {
-	m.ErrorCode, m.ErrorReason = 0, ""
+	m.ErrorCode, m.ErrorReason, m.ErrorDetails = 0, "", ""
 	for _, s := range m.Statuses {
 		if s.Status == message.Failed {
-			m.ErrorCode, m.ErrorReason = s.Code, s.Reason
+			m.ErrorCode, m.ErrorReason, m.ErrorDetails = s.Code, s.Reason, s.Details
 			return
 		}
 	}
 	if m.Status == message.Unknown {
-		m.ErrorReason = (&message.OutcomeUnknown{Reason: m.Doubts[len(m.Doubts)-1].Reason}).Words()
+		doubt := m.Doubts[len(m.Doubts)-1]
+		m.ErrorCode, m.ErrorReason = doubt.Code, (&message.OutcomeUnknown{Reason: doubt.Reason}).Words()
 		return
 	}
 	if m.Refusal != nil && !m.Accepted {
-		m.ErrorCode, m.ErrorReason = m.Refusal.Code, m.Refusal.Reason
+		m.ErrorCode, m.ErrorReason, m.ErrorDetails = m.Refusal.Code, m.Refusal.Reason, m.Refusal.Details
 	}
 }
 

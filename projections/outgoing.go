@@ -35,13 +35,13 @@ func foldOutgoing(e domain.Event, d *Docs) error {
 		var f message.SendRefused
 		err = e.Decode(&f)
 		m.refused(f)
-		entry.Attempt, entry.Code, entry.Reason, entry.TraceID = f.Attempt, f.Code, f.Reason, f.TraceID
+		entry.Attempt, entry.Code, entry.Reason, entry.Details, entry.TraceID = f.Attempt, f.Code, f.Reason, f.Details, f.TraceID
 	case message.TypeOutcomeUnknown:
 		var f message.OutcomeUnknown
 		err = e.Decode(&f)
 		m.sure(f.Attempt) // told again
-		m.Doubts = append(m.Doubts, doubtDoc{f.Attempt, f.Reason})
-		entry.Attempt, entry.Reason = f.Attempt, f.Reason
+		m.Doubts = append(m.Doubts, doubtDoc{f.Attempt, f.Reason, f.Code})
+		entry.Attempt, entry.Code, entry.Reason = f.Attempt, f.Code, f.Reason
 	case message.TypeSendDeadLettered:
 		kind = "message.dead_lettered"
 		err = m.deadLettered(e, d, &entry)
@@ -104,7 +104,7 @@ func recipient(f message.SendRequested) message.Person {
 func (m *messageDoc) refused(f message.SendRefused) {
 	m.sure(f.Attempt)
 	if f.Attempt >= m.Attempts {
-		m.Attempts, m.Refusal = f.Attempt, &refusalDoc{f.Code, f.Reason}
+		m.Attempts, m.Refusal = f.Attempt, &refusalDoc{f.Code, f.Reason, f.Details}
 	}
 }
 

@@ -11,10 +11,11 @@ import (
 // statusDoc is one member of the set of statuses. They are a list and not an
 // object because their names come from outside.
 type statusDoc struct {
-	Status string  `json:"status"`
-	SaidAt instant `json:"said_at"`
-	Code   int     `json:"code,omitempty"`
-	Reason string  `json:"reason,omitempty"`
+	Status  string  `json:"status"`
+	SaidAt  instant `json:"said_at"`
+	Code    int     `json:"code,omitempty"`
+	Reason  string  `json:"reason,omitempty"`
+	Details string  `json:"details,omitempty"`
 }
 
 // foldStatus finds the message a status is about, or keeps the status until
@@ -26,7 +27,7 @@ func foldStatus(e domain.Event, d *Docs) error {
 	}
 	entry := timelineEntry(e)
 	entry.Status, entry.SaidAt, entry.Attempt = f.Status, at(f.SaidAt), f.Attempt
-	entry.Code, entry.Reason, entry.Wamid = f.Code, f.Reason, f.Wamid
+	entry.Code, entry.Reason, entry.Details, entry.Wamid = f.Code, f.Reason, f.Details, f.Wamid
 
 	if f.Message != "" {
 		m, err := Find[messageDoc](d, inMessages, string(f.Message))
@@ -80,7 +81,7 @@ func (m *messageDoc) told(e domain.Event, d *Docs, entry entryDoc) error {
 // add puts a status into the set and reports whether that changed anything.
 // Of one status told twice the earlier time is kept, with its error.
 func (m *messageDoc) add(e entryDoc) (isNew, changed bool) {
-	told := statusDoc{e.Status, e.SaidAt, e.Code, e.Reason}
+	told := e.told()
 	i := slices.IndexFunc(m.Statuses, func(s statusDoc) bool { return s.Status == e.Status })
 	if i < 0 {
 		if len(m.Statuses) >= maxOrphans {
@@ -97,6 +98,11 @@ func (m *messageDoc) add(e entryDoc) (isNew, changed bool) {
 	return false, true
 }
 
+// told is the status that an entry of a timeline tells.
+func (e entryDoc) told() statusDoc {
+	return statusDoc{e.Status, e.SaidAt, e.Code, e.Reason, e.Details}
+}
+
 // before orders reports of one status: earlier first, unknown times last, and
 // something to decide by when the times are equal.
 func (s statusDoc) before(other statusDoc) bool {
@@ -107,6 +113,8 @@ func (s statusDoc) before(other statusDoc) bool {
 		return a.Before(b.Time)
 	case s.Code != other.Code:
 		return s.Code < other.Code
+	case s.Reason != other.Reason:
+		return s.Reason < other.Reason
 	}
-	return s.Reason < other.Reason
+	return s.Details < other.Details
 }

@@ -66,8 +66,7 @@ func (w *wamidDoc) keep(entry entryDoc) bool {
 		w.Orphans = append(w.Orphans, entry)
 		return true
 	}
-	o := w.Orphans[i]
-	if !(statusDoc{entry.Status, entry.SaidAt, entry.Code, entry.Reason}).before(statusDoc{o.Status, o.SaidAt, o.Code, o.Reason}) {
+	if !entry.told().before(w.Orphans[i].told()) {
 		return false
 	}
 	w.Orphans[i] = entry

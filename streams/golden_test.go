@@ -49,7 +49,10 @@ func samples() []domain.Fact {
 		&facts.SendAccepted{Attempt: 2, Via: "status", State: "accepted", AcceptNames: facts.AcceptNames{Wamid: "wamid.1", WaID: "14155550100"}},
 		&facts.SendRefused{Attempt: 1, Code: 130429, Class: "retry", Reason: "too fast", Retry: true, Wait: time.Second, TraceID: "A",
 			Provider: facts.Provider{Raw: []byte(`{"error":{"code":130429}}`)}},
+		&facts.SendRefused{Attempt: 1, Code: 100, Class: "permanent", Reason: "no", Hold: true,
+			Provider: facts.Provider{Raw: []byte(`{"error":{"code":100}}`), Details: "+14155550100 is no parameter"}},
 		&facts.OutcomeUnknown{Attempt: 1, Reason: "timeout"},
+		&facts.OutcomeUnknown{Attempt: 1, Reason: "error 131000", Code: 131000},
 		&facts.SendDeadLettered{Attempts: 5, Reason: "attempts_exhausted", Code: 130429, Detail: "too fast"},
 		&facts.SendRedriven{By: "admin"},
 		&facts.SendRedriven{By: "admin", Batch: "redrive_1", Original: &facts.Original{At: said, Attempts: 3, Doubts: []int{2}, Looked: 17,
@@ -61,6 +64,8 @@ func samples() []domain.Fact {
 			Wamid: "wamid.2", Person: person, GroupID: "g", Text: "hi", ReplyTo: "wamid.1", Raw: []byte(`{"id":"wamid.2"}`), Contact: []byte(`{"wa_id":"14155550100"}`)}},
 		&facts.StatusReceived{Status: "failed", SaidAt: said, Message: "msg_1", Attempt: 1, Code: 131026, Reason: "no", Category: "utility", PricingType: "regular",
 			StatusNames: facts.StatusNames{Wamid: "wamid.1", Person: person, Raw: []byte(`{"id":"wamid.1"}`)}},
+		&facts.StatusReceived{Status: "failed", SaidAt: said, Code: 131026, Reason: "no",
+			StatusNames: facts.StatusNames{Wamid: "wamid.1", Person: person, Raw: []byte(`{"id":"wamid.1"}`), Details: "+14155550100 cannot be reached"}},
 		&facts.AccountNotice{Field: "account_update", Event: "PARTNER_ADDED", SaidAt: said, Notice: facts.Notice{Entry: "1", WABA: "2", Raw: []byte(`{"event":"PARTNER_ADDED"}`)}},
 	}
 }

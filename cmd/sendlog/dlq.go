@@ -22,7 +22,7 @@ import (
 type letterRow struct {
 	ID, Tenant, State, Reason string
 	Number                    string `json:"phone_number_id"`
-	Detail                    *string
+	Detail, Details           *string
 	Attempts, Code, Redrives  int
 	At                        time.Time
 	FirstAt                   time.Time `json:"first_at"`
@@ -36,6 +36,7 @@ type letterStory struct {
 		At            time.Time
 		Outcome       string
 		Reason        *string
+		Details       *string
 		TraceID       *string `json:"fbtrace_id"`
 	}
 	Redriven []struct {
@@ -286,6 +287,9 @@ func showDeadLetter(cmd *cobra.Command, c *client, id string) error {
 	w := tabwriter.NewWriter(cmd.OutOrStdout(), 0, 0, 2, ' ', 0)
 	fmt.Fprintf(w, "%s of %s, number %s: %s\n", d.ID, d.Tenant, d.Number, d.State)
 	fmt.Fprintf(w, "died %s (first %s): %s, code %d %s\n\n", d.At.Format(time.RFC3339), d.FirstAt.Format(time.RFC3339), d.Reason, d.Code, orWord(d.Detail, ""))
+	if d.Details != nil {
+		fmt.Fprintf(w, "WhatsApp says: %q\n\n", *d.Details)
+	}
 	fmt.Fprintln(w, "ATTEMPT\tAT\tOUTCOME\tCODE\tFBTRACE\tREASON")
 	for _, t := range d.Tried {
 		fmt.Fprintf(w, "%d\t%s\t%s\t%d\t%s\t%s\n", t.Attempt, t.At.Format(time.RFC3339), t.Outcome, t.Code, orWord(t.TraceID, "-"), orWord(t.Reason, ""))

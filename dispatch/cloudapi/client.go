@@ -36,6 +36,10 @@ const (
 	// maxAnswer bounds what is read of an answer (bytes); real ones are below
 	// 4 KB (section 2.7).
 	maxAnswer = 64 << 10
+
+	// maxDetails bounds what is kept of Meta's own words for an error (bytes);
+	// real ones are a sentence or two.
+	maxDetails = 1 << 10
 	// idlePerHost is how many idle connections are kept: all calls go to one
 	// host, and a burst of 16 lanes must not pay a handshake each.
 	idlePerHost = 512

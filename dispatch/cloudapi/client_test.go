@@ -270,6 +270,31 @@ func TestAnswers(t *testing.T) {
 	}
 }
 
+// What Meta says of a refusal in its own words is kept, wherever it says it, up
+// to a bound and without our token; a log line never shows it.
+func TestDetailsAreKept(t *testing.T) {
+	t.Parallel()
+	long := strings.Repeat("x", 1<<10-1)
+	for body, want := range map[string]string{
+		`{"code":100,"message":"(#100) Invalid parameter","error_data":{"details":"+16505551234 is no type"}}`: "+16505551234 is no type",
+		`{"code":100,"message":"(#100) Invalid parameter","error_data":"as a text"}`:                           "as a text",
+		`{"code":100,"message":"(#100) Invalid parameter","error_data":{"details":""}}`:                        "(#100) Invalid parameter",
+		`{"code":131000,"error_data":{"details":"Something went wrong"}}`:                                      "Something went wrong",
+		`{"code":100,"error_data":{"details":"` + long + `éy"}}`:                                               long, // not half a letter
+		`{"code":100,"error_data":{"details":"` + long[:1020] + token + `"}}`:                                  long[:1020] + "[tok",
+		`{"code":100,"error_data":{"details":{}},"message":7}`:                                                 "7",
+		`{"code":100}`: "",
+	} {
+		o := serve(t, answer(400, `{"error":`+body+`}`)).Send(t.Context(), aCall())
+		if o.Details != want {
+			t.Errorf("%s: %q", body, o.Details)
+		}
+		if want != "" && strings.Contains(fmt.Sprintf("%v %+v %#v", o, o, o), want) {
+			t.Errorf("shown: %v", o)
+		}
+	}
+}
+
 func TestPairRateWaitsLongerEachTime(t *testing.T) {
 	t.Parallel()
 	c := serve(t, answer(400, `{"error":{"code":131056}}`))
@@ -342,7 +367,7 @@ func TestAnswerNeverHoldsTheToken(t *testing.T) {
 		if err := json.Unmarshal(o.Raw, &decoded); err != nil {
 			t.Fatalf("%s: %v", name, err)
 		}
-		all := fmt.Sprintf("%s %v %s %s %s", o.Raw, decoded, o.TraceID, o.Reason, o.Detail)
+		all := fmt.Sprintf("%s %v %s %s %s %s", o.Raw, decoded, o.TraceID, o.Reason, o.Detail, o.Details)
 		if strings.Contains(all, token) || o.Code != 190 {
 			t.Errorf("%s: %s", name, all)
 		}

@@ -40,6 +40,7 @@ type Outcome struct {
 	Hold   bool          // refused: the message waits until its account is mended
 	Halt   Halt          // refused: what of the account stops it; zero: nothing does
 
+	Details string          // Meta's own words for its error, up to maxDetails; may quote a person: never logged
 	Detail  string          // unknown: "timeout", "connection lost", "cancelled", "http 502", "unreadable answer", "error 131000"
 	TraceID string          // Meta's handle for its support
 	Version string          // version of the API that answered, to notice when it is not ours
@@ -108,6 +109,7 @@ func conclude(status int, header http.Header, body []byte, call Call, read bool)
 		o.TraceID = trace
 	}
 	o.Code, o.Class, o.Reason = code, row.Class, row.Words
+	o.Details = detailsOf(answer.object("error"), call.Token)
 	if row.Class == Ambiguous {
 		o.Kind, o.Detail = Unknown, "http "+strconv.Itoa(status)
 		if code != 0 {
@@ -181,6 +183,20 @@ func waitTold(header http.Header) time.Duration {
 		}
 	}
 	return min(time.Duration(longest)*time.Minute, maxWait)
+}
+
+// detailsOf returns what an error of Meta's says in detail, in an answer or in a
+// status, at most maxDetails bytes of it. error_data may be a text (section 7.1);
+// without it the message is all there is.
+func detailsOf(e object, secret string) string {
+	said := firstOf(e.object("error_data").text("details"), e.text("error_data"), e.text("message"))
+	if secret != "" {
+		said = strings.ReplaceAll(said, secret, "[token]") // before it is cut: half a token is one too
+	}
+	if len(said) > maxDetails {
+		said = said[:maxDetails]
+	}
+	return strings.ToValidUTF8(said, "")
 }
 
 // word returns s if it is a plain short token and not our secret, else "".

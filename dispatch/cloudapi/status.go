@@ -38,9 +38,11 @@ func (c *Change) status(raw json.RawMessage, people *contacts) (Item, bool) {
 		StatusNames: message.StatusNames{Wamid: wamid, Person: p, Raw: raw},
 	}
 	// Several errors may be told; the first decides.
-	if code, ok := s.first("errors").integer("code"); ok {
+	e := s.first("errors")
+	if code, ok := e.integer("code"); ok {
 		fact.Code, fact.Reason = code, Lookup(code).Words
 	}
+	fact.Details = detailsOf(e, "")
 	item := Item{
 		Kind: domain.KindStatus,
 		Key:  wamid,

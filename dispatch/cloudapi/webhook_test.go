@@ -187,6 +187,26 @@ func TestFactsKeepPeopleSealed(t *testing.T) {
 	}
 }
 
+// What Meta says of a failure in its own words is kept, sealed.
+func TestFailedStatusKeepsDetails(t *testing.T) {
+	t.Parallel()
+	for errors, want := range map[string]string{
+		`[{"code":131026,"title":"Undeliverable","error_data":{"details":"16505551234 is not here"}},{"code":1,"error_data":{"details":"no"}}]`: "16505551234 is not here",
+		`[{"code":131026,"title":"Undeliverable","message":"Message undeliverable"}]`:                                                           "Message undeliverable",
+		`[]`: "",
+	} {
+		body := change("messages", value(`"statuses":[{"id":"wamid.1","status":"failed","timestamp":"1","recipient_id":"16505551234","errors":`+errors+`}]`))
+		f := parse(t, body).Changes[0].Items[0].Fact.(*message.StatusReceived)
+		e, err := domain.NewEvent(domain.Key{}, time.Unix(0, 0), "meta", f)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if f.Details != want || want != "" && bytes.Contains(e.Facts, []byte(want)) {
+			t.Errorf("%s: %q, facts %s", errors, f.Details, e.Facts)
+		}
+	}
+}
+
 var wamids = regexp.MustCompile(`wa[mc]id\.[A-Za-z0-9+/=_-]+`)
 
 // Nothing is lost: every id of a body occurs in the facts made of it, and the

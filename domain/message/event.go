@@ -84,15 +84,18 @@ type SendRefused struct {
 	Provider `json:"-"`
 }
 
-// Provider is the personal part of an answer: its verbatim JSON.
+// Provider is the personal part of an answer. What it says in detail may quote
+// a phone number.
 type Provider struct {
-	Raw json.RawMessage `json:"raw,omitempty"`
+	Raw     json.RawMessage `json:"raw,omitempty"`     // its JSON, verbatim
+	Details string          `json:"details,omitempty"` // its own words for the refusal; empty when it gave none
 }
 
 // OutcomeUnknown says that attempt n may or may not have been sent.
 type OutcomeUnknown struct {
 	Attempt int    `json:"attempt"`
-	Reason  string `json:"reason"` // e.g. "timeout", "connection lost", "http 502", "no outcome was recorded"
+	Reason  string `json:"reason"`         // e.g. "timeout", "connection lost", "http 502", "no outcome was recorded"
+	Code    int    `json:"code,omitempty"` // Meta's error.code, when the answer had one that does not say whether it was sent
 }
 
 // Words says it to the tenant.
@@ -193,9 +196,10 @@ type StatusReceived struct {
 
 // StatusNames is the personal part of [StatusReceived].
 type StatusNames struct {
-	Wamid  string          `json:"wamid"`
-	Person Person          `json:"person"`
-	Raw    json.RawMessage `json:"raw"`
+	Wamid   string          `json:"wamid"`
+	Person  Person          `json:"person"`
+	Raw     json.RawMessage `json:"raw"`
+	Details string          `json:"details,omitempty"` // of the first error, in Meta's own words
 }
 
 // AccountNotice is anything else the provider told about an account or a

@@ -19,9 +19,10 @@ type DeadLetter struct {
 	Tenant     domain.TenantID
 	Number     domain.NumberID
 	State      string // [LetterDead], [LetterRedriven] or [LetterSettled]
-	Reason     string // of its newest death, as are Code, Detail, Attempts, At and Position
+	Reason     string // of its newest death, as are Code, Detail, Details, Attempts, At and Position
 	Code       int    // the provider's, or 0
 	Detail     string // words for the tenant
+	Details    string // the provider's own, if it gave any
 	Attempts   int
 	At         time.Time
 	Position   domain.Position
@@ -66,8 +67,9 @@ type Tried struct {
 	At      time.Time
 	Outcome string
 	EndedAt time.Time // when the outcome was recorded; zero while it is open
-	Code    int       // the provider's, of a refusal
+	Code    int       // the provider's, or 0
 	Reason  string    // words
+	Details string    // the provider's own words, of a refusal
 	TraceID string    // the provider's handle for support
 }
 
@@ -99,7 +101,7 @@ func History(timeline []Entry) (tried []Tried, redriven []Redriven) {
 			continue
 		}
 		tried[i].Outcome, tried[i].EndedAt = outcome, e.At
-		tried[i].Code, tried[i].Reason, tried[i].TraceID = e.Code, e.Reason, e.TraceID
+		tried[i].Code, tried[i].Reason, tried[i].Details, tried[i].TraceID = e.Code, e.Reason, e.Details, e.TraceID
 	}
 	return tried, redriven
 }

@@ -15,14 +15,14 @@ type State struct {
 	RequestedAt time.Time
 	Request     SendRequested
 
-	Attempt  int          // the newest attempt, 0 before the first
-	Budget   int          // attempts since the request or the last redrive
-	Open     bool         // the newest attempt has no outcome: somebody called, or is about to
-	Unknown  bool         // its outcome is recorded as unknown
-	Doubt    string       // how the newest outcome that is unknown was lost
-	At       time.Time    // of the newest attempt or outcome
-	Begun    time.Time    // when the first attempt was recorded, of those at hand
-	Refused  *SendRefused // the newest refusal, if nothing followed it
+	Attempt  int            // the newest attempt, 0 before the first
+	Budget   int            // attempts since the request or the last redrive
+	Open     bool           // the newest attempt has no outcome: somebody called, or is about to
+	Unknown  bool           // its outcome is recorded as unknown
+	Doubt    OutcomeUnknown // how the newest outcome that is unknown was lost
+	At       time.Time      // of the newest attempt or outcome
+	Begun    time.Time      // when the first attempt was recorded, of those at hand
+	Refused  *SendRefused   // the newest refusal, if nothing followed it
 	Accepted bool
 	Ended    string // [Cancelled] or [Expired]: no further attempt is made; empty otherwise
 	Dead     bool
@@ -148,7 +148,7 @@ func (s *State) Apply(e domain.Event) error {
 			return err
 		}
 		if f.Attempt == s.Attempt {
-			s.Unknown, s.Doubt, s.Open, s.At = true, f.Reason, false, e.At
+			s.Unknown, s.Doubt, s.Open, s.At = true, f, false, e.At
 		}
 	case TypeSendDeadLettered:
 		s.Dead, s.Redriven = true, false

@@ -98,6 +98,7 @@ type View struct {
 	Statuses       map[string]time.Time
 	ErrorCode      int
 	ErrorReason    string
+	ErrorDetails   string // the provider's own words, if it gave any
 	CreatedAt      time.Time
 	UpdatedAt      time.Time
 	Position       domain.Position // of the first event
@@ -116,6 +117,7 @@ type Entry struct {
 	Status   string
 	Code     int
 	Reason   string
+	Details  string // the provider's own words, refusals and failed statuses only
 	Wamid    string
 	TraceID  string // Meta's handle for support, refusals only
 	Batch    string // the redrive it was a part of, redrives only
