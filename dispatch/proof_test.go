@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"sync"
 	"testing"
 	"time"
@@ -264,4 +265,39 @@ func (b *brokenFacts) Follow(ctx context.Context, k domain.Key, after domain.Pos
 		return errors.New("the log is away")
 	}
 	return b.Memory.Follow(ctx, k, after, fn)
+}
+
+// However many others the provider reports on, who asks about an attempt long ago
+// is answered once all of that has been read.
+func TestSettledBehindMoreThanIsRemembered(t *testing.T) {
+	t.Parallel()
+	facts := flood(2*maxSeen + 10)
+	r := newReconciler(facts, slog.New(slog.DiscardHandler))
+	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	defer cancel()
+	for id, want := range map[string]bool{"msg_5": true, "msg_none": false} {
+		q := r.ask(message.OutgoingKey(tenantA, number, domain.MessageID(id)), 0)
+		defer q.close()
+		if _, proven, err := q.settle(ctx); err != nil || proven != want {
+			t.Errorf("%s: %v, %v", id, proven, err)
+		}
+	}
+}
+
+// flood is a log of so many statuses, each of another message.
+type flood int
+
+func (f flood) Last(context.Context, domain.Key) (domain.Position, error) {
+	return domain.Position(f), nil
+}
+
+func (f flood) Follow(ctx context.Context, k domain.Key, after domain.Position, fn func(domain.Event) error) error {
+	for at := after + 1; at <= domain.Position(f); at++ {
+		e := domain.Event{Key: k, Type: message.TypeStatusReceived, Version: 1, Position: at, Facts: fmt.Appendf(nil, `{"message":"msg_%d","status":"sent"}`, at)}
+		if err := fn(e); err != nil {
+			return err
+		}
+	}
+	<-ctx.Done()
+	return ctx.Err()
 }

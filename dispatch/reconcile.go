@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"sync"
 	"time"
 
@@ -13,7 +14,8 @@ import (
 )
 
 // maxSeen bounds the statuses one follower remembers (messages). Past it the
-// memory begins anew, and who asks about earlier ones makes it read again.
+// memory begins anew, except of those who are asked about, and who asks about
+// earlier ones from then on makes it read again.
 const maxSeen = 100_000
 
 // reconciler finds statuses that prove attempts whose answer was lost. For
@@ -31,7 +33,9 @@ type reconciler struct {
 // follower remembers the first status of each of our messages in the part of
 // the log it has read: after from, up to at.
 type follower struct {
-	asking int // inquiries that use it
+	asking int                      // inquiries that use it
+	wanted map[domain.MessageID]int // the same by whom they ask about, who is never forgotten
+	run    int                      // counts how often the reading began
 	from   domain.Position
 	at     domain.Position
 	seen   map[domain.MessageID]message.StatusReceived
@@ -53,6 +57,7 @@ type inquiry struct {
 	number domain.Key
 	id     domain.MessageID
 	since  domain.Position
+	run    int // the reading that it knows to have begun early enough
 	// watches says that it is one of those that only want to be told.
 	watches bool
 }
@@ -64,10 +69,11 @@ func (r *reconciler) ask(k domain.Key, since domain.Position) *inquiry {
 	defer r.mu.Unlock()
 	f := r.numbers[q.number]
 	if f == nil {
-		f = &follower{moved: make(chan struct{})}
+		f = &follower{moved: make(chan struct{}), wanted: map[domain.MessageID]int{}}
 		r.numbers[q.number] = f
 	}
 	f.asking++
+	f.wanted[q.id]++
 	return q
 }
 
@@ -78,6 +84,9 @@ func (q *inquiry) close() {
 	f := r.numbers[q.number]
 	if q.watches {
 		delete(f.noticed, q.id)
+	}
+	if f.wanted[q.id]--; f.wanted[q.id] == 0 {
+		delete(f.wanted, q.id)
 	}
 	if f.asking--; f.asking > 0 {
 		return
@@ -131,9 +140,10 @@ func (q *inquiry) look() (status message.StatusReceived, proven bool, at domain.
 		err, f.err, f.stop = f.err, nil, nil
 		return status, false, 0, nil, err
 	}
-	if f.stop == nil || q.since < f.from {
+	if f.stop == nil || q.run != f.run && q.since < f.from {
 		r.start(q.number, f, q.since)
 	}
+	q.run = f.run
 	status, proven = f.seen[q.id]
 	return status, proven, f.at, f.moved, nil
 }
@@ -147,6 +157,7 @@ func (r *reconciler) start(number domain.Key, f *follower, from domain.Position)
 	// close ends it.
 	ctx, stop := context.WithCancel(context.Background())
 	f.from, f.at, f.err, f.stop = from, from, nil, stop
+	f.run++
 	f.seen = map[domain.MessageID]message.StatusReceived{}
 	go r.follow(ctx, number, f, from)
 }
@@ -185,7 +196,8 @@ func (f *follower) note(at domain.Position, s message.StatusReceived) {
 	f.at = at
 	if _, known := f.seen[s.Message]; s.Message != "" && !known {
 		if len(f.seen) >= maxSeen {
-			f.from, f.seen = at-1, map[domain.MessageID]message.StatusReceived{}
+			f.from = at - 1
+			maps.DeleteFunc(f.seen, func(id domain.MessageID, _ message.StatusReceived) bool { return f.wanted[id] == 0 })
 		}
 		f.seen[s.Message] = s
 	}
