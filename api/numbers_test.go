@@ -130,7 +130,7 @@ func TestPauseAndResume(t *testing.T) {
 func (w *world) blocked(t *testing.T, n domain.NumberID, b tenant.Block) {
 	t.Helper()
 	b.Told = w.house.registry.Clock.Now().Add(time.Second)
-	if err := w.house.registry.Block(t.Context(), tenant.BlockWish{Tenant: w.a.Tenant.ID, Number: n, Block: b, Actor: "dispatch"}); err != nil {
+	if _, err := w.house.registry.Block(t.Context(), tenant.BlockWish{Tenant: w.a.Tenant.ID, Number: n, Block: b, Actor: "dispatch"}); err != nil {
 		t.Fatal(err)
 	}
 }

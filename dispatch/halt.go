@@ -3,6 +3,7 @@ package dispatch
 import (
 	"context"
 	"errors"
+	"log/slog"
 	"time"
 
 	"github.com/sendlog/sendlog/dispatch/cloudapi"
@@ -57,17 +58,23 @@ func (p *pursuit) halt(called time.Time, token string, o cloudapi.Outcome) (halt
 	if now, err := p.d.Tokens.Token(p.key.Number); err == nil && now != token {
 		return func() error { return nil }
 	}
-	if p.d.Gate.Open(p.key.Number, true) {
-		p.d.Logger.Warn("dispatch: number stopped", "tenant", p.key.Tenant, "number_id", p.key.Number, "code", o.Code, "reason", string(o.Halt.Cause))
-	}
 	done := make(chan error, 1)
 	go func() {
 		done <- p.persist(p.calls, func() error {
-			return p.d.Breaker.Block(p.calls, tenant.BlockWish{
+			return block(p.calls, p.d.Breaker, p.d.Logger, tenant.BlockWish{
 				Tenant: p.key.Tenant, Number: p.key.Number, Account: o.Halt.Account,
 				Block: o.Halt.Block(o.Code, o.Reason, called), Actor: actor,
 			})
 		})
 	}()
 	return func() error { return <-done }
+}
+
+// block stops numbers, whoever said why, and says in the log which.
+func block(ctx context.Context, by Breaker, log *slog.Logger, w tenant.BlockWish) error {
+	stopped, err := by.Block(ctx, w)
+	for _, n := range stopped {
+		log.Warn("dispatch: number stopped", "tenant", w.Tenant, "number_id", n, "code", w.Block.Code, "event", w.Block.Event, "reason", string(w.Block.Cause))
+	}
+	return err
 }

@@ -314,7 +314,7 @@ func TestExpiresWhileBlocked(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	r, _ := w.withTenants()
-	if err := r.Block(t.Context(), tenant.BlockWish{Tenant: tenantA, Number: number, Block: tenant.Block{Cause: tenant.ByAccount, Told: time.Now()}}); err != nil {
+	if _, err := r.Block(t.Context(), tenant.BlockWish{Tenant: tenantA, Number: number, Block: tenant.Block{Cause: tenant.ByAccount, Told: time.Now()}}); err != nil {
 		t.Fatal(err)
 	}
 	k := w.ask(tenantA, number, "+14155550100", aText, message.Options{ExpiresAt: time.Now().Add(50 * time.Millisecond)})

@@ -165,7 +165,8 @@ type Gate interface {
 // closes the [Gate] of every process; the gate of this one is closed when it
 // returns. A repeat, and news older than what is recorded, change nothing.
 type Breaker interface {
-	Block(context.Context, tenant.BlockWish) error
+	// Block returns the numbers of which that was news.
+	Block(context.Context, tenant.BlockWish) (stopped []domain.NumberID, err error)
 	Unblock(context.Context, tenant.UnblockWish) error
 }
 

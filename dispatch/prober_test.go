@@ -138,7 +138,7 @@ func TestProberRuns(t *testing.T) {
 	j.record(t, tenantB, &tenant.TokenSealed{Number: numberB, Simulated: true})
 	r := &tenant.Registry{Directory: j.directory, Journal: j, Clock: domain.SystemClock{}}
 	for id, n := range map[domain.TenantID]domain.NumberID{tenantA: number, tenantB: numberB} {
-		if err := r.Block(t.Context(), tenant.BlockWish{Tenant: id, Number: n, Block: tenant.Block{Cause: tenant.ByToken, Told: time.Now()}}); err != nil {
+		if _, err := r.Block(t.Context(), tenant.BlockWish{Tenant: id, Number: n, Block: tenant.Block{Cause: tenant.ByToken, Told: time.Now()}}); err != nil {
 			t.Fatal(err)
 		}
 	}

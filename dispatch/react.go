@@ -19,9 +19,9 @@ type reaction func(context.Context) error
 // nothing.
 func (i *Inbox) reactions(t domain.TenantID, c cloudapi.Change) []reaction {
 	var out []reaction
-	block := func(b tenant.Block, whole bool) {
+	stop := func(b tenant.Block, whole bool) {
 		w := tenant.BlockWish{Tenant: t, Number: c.Number, WABA: c.WABA, Account: whole, Block: b, Actor: actor}
-		out = append(out, func(ctx context.Context) error { return i.Breaker.Block(ctx, w) })
+		out = append(out, func(ctx context.Context) error { return block(ctx, i.Breaker, i.Logger, w) })
 	}
 	pace := false
 	for _, item := range c.Items {
@@ -31,7 +31,7 @@ func (i *Inbox) reactions(t domain.TenantID, c cloudapi.Change) []reaction {
 				continue
 			}
 			if b, halted := cloudapi.StatusBlock(f.Code, i.saidAt(f.SaidAt)); halted {
-				block(b, cloudapi.Lookup(f.Code).Halt.Account)
+				stop(b, cloudapi.Lookup(f.Code).Halt.Account)
 			}
 		case *message.InboundReceived:
 			pace = pace || f.Echo // a phone app said it
@@ -39,7 +39,7 @@ func (i *Inbox) reactions(t domain.TenantID, c cloudapi.Change) []reaction {
 			effect := cloudapi.ReadNotice(f.Field, f.Raw, i.saidAt(f.SaidAt))
 			pace = pace || effect.Coexists
 			for _, b := range effect.Blocks {
-				block(b, b.Code != 0 && cloudapi.Lookup(b.Code).Halt.Account)
+				stop(b, b.Code != 0 && cloudapi.Lookup(b.Code).Halt.Account)
 			}
 			if len(effect.Ends) > 0 {
 				w := tenant.UnblockWish{Tenant: t, Number: c.Number, WABA: c.WABA, Causes: effect.Ends,

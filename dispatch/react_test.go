@@ -1,9 +1,11 @@
 package dispatch
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"slices"
@@ -18,7 +20,7 @@ import (
 // reactor remembers what the inbox made it do, in words.
 type reactor struct{ did []string }
 
-func (r *reactor) Block(_ context.Context, w tenant.BlockWish) error {
+func (r *reactor) Block(_ context.Context, w tenant.BlockWish) ([]domain.NumberID, error) {
 	where := "number " + string(w.Number)
 	if w.Number == "" {
 		where = "account " + w.WABA
@@ -30,7 +32,7 @@ func (r *reactor) Block(_ context.Context, w tenant.BlockWish) error {
 		until = fmt.Sprint(" until ", w.Block.Until.Unix())
 	}
 	r.did = append(r.did, fmt.Sprintf("%s blocks %s by %s%s %d%s at %d", w.Tenant, where, w.Block.Cause, until, w.Block.Code, w.Block.Event, w.Block.Told.Unix()))
-	return nil
+	return nil, nil
 }
 
 func (r *reactor) Unblock(_ context.Context, w tenant.UnblockWish) error {
@@ -141,8 +143,8 @@ func TestReactions(t *testing.T) {
 // lostJournal is away.
 type lostJournal struct{ reactor }
 
-func (*lostJournal) Block(context.Context, tenant.BlockWish) error {
-	return domain.Errorf(domain.Unavailable, nil, "away")
+func (*lostJournal) Block(context.Context, tenant.BlockWish) ([]domain.NumberID, error) {
+	return nil, domain.Errorf(domain.Unavailable, nil, "away")
 }
 
 // A webhook whose consequences cannot be recorded is not confirmed: Meta tells
@@ -225,5 +227,43 @@ func noticeIsOfNow(t *testing.T, at any) {
 	v, _ := j.directory.Get("ten_a")
 	if b := v.Numbers[0].Blocks; len(b) != 1 || b[0].Told.Before(before) || b[0].Told.After(time.Now()) {
 		t.Errorf("blocks %+v", b)
+	}
+}
+
+// Whatever tells that a number cannot send, its log line is the same, and there
+// is one for each number of which that is news.
+func TestStopByWebhookIsLogged(t *testing.T) {
+	t.Parallel()
+	inbox, _, _ := newInbox()
+	j := &journal{directory: tenant.NewDirectory()}
+	j.record(t, "ten_a", &tenant.Registered{Name: "A", Number: "111", WABA: "waba_a"})
+	j.record(t, "ten_a", &tenant.NumberAdded{Number: "112", WABA: "waba_a"})
+	j.record(t, "ten_a", &tenant.NumberAdded{Number: "113"})
+	inbox.Breaker = &tenant.Registry{Directory: j.directory, Journal: j, Clock: domain.SystemClock{}}
+	for _, c := range []struct {
+		body []byte
+		want []string
+	}{
+		{post("waba_a", change("111", `"statuses":[{"id":"wamid.1","status":"failed","timestamp":"1795435710","recipient_id":"14155550100","errors":[{"code":131042}]}]`)),
+			[]string{"number_id=111 code=131042 event=\"\" reason=account", "number_id=112 code=131042 event=\"\" reason=account"}},
+		{post("waba_a", `{"field":"account_update","value":{"event":"PARTNER_REMOVED"}}`),
+			[]string{"number_id=111 code=0 event=PARTNER_REMOVED reason=access", "number_id=112 code=0 event=PARTNER_REMOVED reason=access"}},
+		{post("waba_a", change("111", hello)), nil},
+	} {
+		for _, want := range [][]string{c.want, nil} { // told again it is no news
+			var lines bytes.Buffer
+			inbox.Logger = slog.New(slog.NewTextHandler(&lines, nil))
+			if err := inbox.Receive(t.Context(), c.body); err != nil {
+				t.Fatal(err)
+			}
+			if n := strings.Count(lines.String(), "\n"); n != len(want) {
+				t.Errorf("%d lines, want %d: %s", n, len(want), &lines)
+			}
+			for _, words := range want {
+				if !strings.Contains(lines.String(), `msg="dispatch: number stopped" tenant=ten_a `+words+"\n") {
+					t.Errorf("no line with %s: %s", words, &lines)
+				}
+			}
+		}
 	}
 }

@@ -148,12 +148,12 @@ type breaker struct {
 	ends   []tenant.UnblockWish
 }
 
-func (b *breaker) Block(_ context.Context, c tenant.BlockWish) error {
+func (b *breaker) Block(_ context.Context, c tenant.BlockWish) ([]domain.NumberID, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.blocks = append(b.blocks, c)
 	b.gate.set(true)
-	return nil
+	return []domain.NumberID{c.Number}, nil
 }
 
 func (b *breaker) Unblock(_ context.Context, c tenant.UnblockWish) error {

@@ -73,10 +73,12 @@ type BlockWish struct {
 	Actor   string
 }
 
-// Block records that numbers are blocked. News that is older than the repair
-// of a number, or that says nothing new, changes nothing.
-func (r *Registry) Block(ctx context.Context, c BlockWish) error {
-	return r.record(ctx, c.Tenant, c.Actor, func() (domain.Fact, error) {
+// Block records that numbers are blocked, and returns those of which that was
+// news. What is older than the repair of a number, or says nothing new, changes
+// nothing.
+func (r *Registry) Block(ctx context.Context, c BlockWish) (stopped []domain.NumberID, err error) {
+	err = r.record(ctx, c.Tenant, c.Actor, func() (domain.Fact, error) {
+		stopped = nil
 		if u := c.Block.Until; !u.IsZero() && !u.After(r.Clock.Now()) {
 			return nil, nil // over before it was known
 		}
@@ -94,8 +96,13 @@ func (r *Registry) Block(ctx context.Context, c BlockWish) error {
 		if len(f.Numbers) == 0 {
 			return nil, nil
 		}
+		stopped = f.Numbers
 		return f, nil
 	})
+	if err != nil {
+		return nil, err
+	}
+	return stopped, nil
 }
 
 // isNews reports whether b changes anything.

@@ -16,6 +16,11 @@ type at struct{ time.Time }
 func (a *at) Now() time.Time                                   { return a.Time }
 func (a *at) Sleep(ctx context.Context, _ time.Duration) error { return ctx.Err() }
 
+func blocks(ctx context.Context, r *tenant.Registry, w tenant.BlockWish) error {
+	_, err := r.Block(ctx, w)
+	return err
+}
+
 // What blocks a number, what ends that, and what of it a pause of an operator
 // has to do with.
 func TestBlocks(t *testing.T) {
@@ -23,7 +28,7 @@ func TestBlocks(t *testing.T) {
 	type act func(ctx context.Context, r *tenant.Registry, a domain.TenantID, now time.Time) error
 	block := func(n domain.NumberID, c tenant.Cause) act {
 		return func(ctx context.Context, r *tenant.Registry, a domain.TenantID, now time.Time) error {
-			return r.Block(ctx, tenant.BlockWish{Tenant: a, Number: n, Block: tenant.Block{Cause: c, Code: 190, Reason: string(c), Told: now}, Actor: "dispatch"})
+			return blocks(ctx, r, tenant.BlockWish{Tenant: a, Number: n, Block: tenant.Block{Cause: c, Code: 190, Reason: string(c), Told: now}, Actor: "dispatch"})
 		}
 	}
 	older := func(age time.Duration, do act) act {
@@ -33,7 +38,7 @@ func TestBlocks(t *testing.T) {
 	}
 	templates := func(code int, hours time.Duration) act {
 		return func(ctx context.Context, r *tenant.Registry, a domain.TenantID, now time.Time) error {
-			return r.Block(ctx, tenant.BlockWish{Tenant: a, Number: "1", Actor: "dispatch",
+			return blocks(ctx, r, tenant.BlockWish{Tenant: a, Number: "1", Actor: "dispatch",
 				Block: tenant.Block{Cause: tenant.ByTemplates, Code: code, Reason: "limit", Told: now, Until: now.Add(hours * time.Hour)}})
 		}
 	}
@@ -43,7 +48,7 @@ func TestBlocks(t *testing.T) {
 			if until != 0 {
 				b.Until = now.Add(until)
 			}
-			return r.Block(ctx, tenant.BlockWish{Tenant: a, Number: n, WABA: waba, Account: true, Block: b, Actor: "dispatch"})
+			return blocks(ctx, r, tenant.BlockWish{Tenant: a, Number: n, WABA: waba, Account: true, Block: b, Actor: "dispatch"})
 		}
 	}
 	ends := func(n domain.NumberID, waba string, probed bool, causes ...tenant.Cause) act {
@@ -151,7 +156,7 @@ func TestBlockHoldsAtTheGate(t *testing.T) {
 	t.Parallel()
 	r, _ := newRegistry(t)
 	a := enrolled(t, r, "1")
-	if err := r.Block(t.Context(), tenant.BlockWish{Tenant: a, Number: "1", Block: tenant.Block{Cause: tenant.ByTemplates, Told: start.Add(1)}}); err != nil {
+	if _, err := r.Block(t.Context(), tenant.BlockWish{Tenant: a, Number: "1", Block: tenant.Block{Cause: tenant.ByTemplates, Told: start.Add(1)}}); err != nil {
 		t.Fatal(err)
 	}
 	if err := r.Directory.Pass(t.Context(), "1", false); err != nil {
