@@ -106,10 +106,17 @@ func (s *Server) resumeNumber(ctx context.Context, r request) error {
 }
 
 // setThroughput says how fast a number may send; what Meta says stands back.
+// Left out, it is learnt from Meta again.
 func (s *Server) setThroughput(ctx context.Context, r request) error {
 	wish := tenant.PaceWish{Tenant: r.tenant.ID, Number: r.number(), Actor: r.actor}
-	if err := decode(r.c, whole("per_second", &wish.PerSecond)); err != nil {
+	var pace *int
+	if err := decode(r.c, maybe("per_second", &pace)); err != nil {
 		return err
+	}
+	if pace != nil {
+		if wish.PerSecond = *pace; *pace == 0 {
+			wish.PerSecond = -1 // out of range, as every other number below 1
+		}
 	}
 	v, err := s.ports.Governor.Pace(ctx, wish)
 	if err != nil {

@@ -214,8 +214,16 @@ func TestSettingsAndThroughput(t *testing.T) {
 	if r := put(pace, adminKey, `{"per_second":1000}`); r.StatusCode != 200 || !strings.Contains(r.body, `"throughput":{"per_second":1000,"set":true}`) {
 		t.Errorf("%d %s", r.StatusCode, r.body)
 	}
-	for _, body := range []string{`{}`, `{"per_second":0}`, `{"per_second":1001}`} {
+	for _, body := range []string{`{"per_second":0}`, `{"per_second":-1}`, `{"per_second":1001}`, `{"per_second":"80"}`} {
 		checkProblem(t, put(pace, adminKey, body), 400, domain.Invalid, "/per_second")
+	}
+	for _, body := range []string{`{"per_second":null}`, `{}`} {
+		if r := put(pace, adminKey, `{"per_second":20}`); r.StatusCode != 200 || !strings.Contains(r.body, `"throughput":{"per_second":20,"set":true}`) {
+			t.Errorf("%d %s", r.StatusCode, r.body)
+		}
+		if r := put(pace, adminKey, body); r.StatusCode != 200 || !strings.Contains(r.body, `"throughput":{"per_second":80,"set":false}`) {
+			t.Errorf("%s: %d %s", body, r.StatusCode, r.body)
+		}
 	}
 	if r := put("/tenants/$A/numbers/900/throughput", adminKey, `{"per_second":20}`); r.StatusCode != 404 {
 		t.Errorf("a number of nobody: %d", r.StatusCode)

@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"testing"
@@ -148,6 +149,12 @@ func TestProbeResumesAnAccount(t *testing.T) {
 	}
 	r.awaitStatus(tenant, id, message.Read)
 	r.awaitNumber(tenant, sibling, "active")
+	throughput := "/tenants/" + tenant + "/numbers/" + number + "/throughput"
+	r.want(200, "PUT", throughput, `{"per_second":4}`)
+	r.want(200, "PUT", throughput, `{"per_second":null}`)
+	eventually(t, "the throughput to be learnt again", func() bool {
+		return maps.Equal(r.numberOf(tenant, number)["throughput"].(map[string]any), map[string]any{"per_second": 1000.0, "set": false})
+	})
 	if calls != 1 || len(pretend.Ledger()) != 2 {
 		t.Errorf("%d calls before, %d in all", calls, len(pretend.Ledger()))
 	}

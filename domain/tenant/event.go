@@ -101,7 +101,7 @@ type SendingSet struct {
 // NumberPaced says how fast a number may send.
 type NumberPaced struct {
 	Number    domain.NumberID `json:"number"`
-	PerSecond int             `json:"per_second"`
+	PerSecond int             `json:"per_second"`       // 0: what was set is taken back, and Meta has yet to be asked
 	Learnt    bool            `json:"learnt,omitempty"` // from Meta
 }
 

@@ -68,15 +68,17 @@ const (
 type PaceWish struct {
 	Tenant    domain.TenantID
 	Number    domain.NumberID
-	PerSecond int  // 1 to [MaxPace]
+	PerSecond int  // 1 to [MaxPace]; 0: an operator takes back what was set
 	Learnt    bool // from Meta; what an operator has set stands against it
 	Actor     string
 }
 
-// Pace records how fast a number may send.
+// Pace records how fast a number may send. Once an operator has taken back what
+// was set, nobody has said so any more: it is learnt from Meta anew.
 func (r *Registry) Pace(ctx context.Context, c PaceWish) (View, error) {
 	var f faults
-	if c.PerSecond < 1 || c.PerSecond > MaxPace {
+	back := c.PerSecond == 0 && !c.Learnt
+	if !back && (c.PerSecond < 1 || c.PerSecond > MaxPace) {
 		f.add("/per_second", "must be a number from 1 to 1000")
 	}
 	if err := f.err("the throughput cannot be kept as it is"); err != nil {
@@ -89,6 +91,10 @@ func (r *Registry) Pace(ctx context.Context, c PaceWish) (View, error) {
 		v, _ := r.Directory.Get(c.Tenant)
 		n, _ := v.Number(c.Number)
 		switch told := r.Directory.paced(c.Number); {
+		case back && !n.PaceSet:
+			return nil, nil
+		case back:
+			return &NumberPaced{Number: c.Number, Learnt: true}, nil
 		case n.PaceSet && c.Learnt, told && n.PerSecond == c.PerSecond && n.PaceSet == !c.Learnt:
 			return nil, nil
 		}
