@@ -36,6 +36,7 @@ type messageJSON struct {
 	Attempts       int                  `json:"attempts"`
 	Statuses       map[string]time.Time `json:"statuses"` // what Meta said, with its own time of each
 	Error          *errorJSON           `json:"error"`
+	DeadLetteredAt *time.Time           `json:"dead_lettered_at"` // null unless it is a dead letter now
 	ReplyTo        *string              `json:"reply_to"`
 	GroupID        *string              `json:"group_id"`
 	CreatedAt      *time.Time           `json:"created_at"`
@@ -81,7 +82,7 @@ func viewMessage(v message.View) messageJSON {
 		Customer: viewPerson(v.Person), Wamids: orEmpty(v.Wamids), PhoneNumberID: v.Number,
 		IdempotencyKey: orNull(v.IdempotencyKey), Attempts: v.Attempts, Statuses: map[string]time.Time{},
 		Reference: orNull(v.Reference), Priority: orNull(v.Priority), SendAt: when(v.SendAt), ExpiresAt: when(v.ExpiresAt),
-		Error: viewError(v), ReplyTo: orNull(v.ReplyTo), GroupID: orNull(v.GroupID),
+		Error: viewError(v), DeadLetteredAt: when(v.DeadAt), ReplyTo: orNull(v.ReplyTo), GroupID: orNull(v.GroupID),
 		CreatedAt: when(v.CreatedAt), UpdatedAt: when(v.UpdatedAt), Position: v.LastPosition,
 	}
 	for status, at := range v.Statuses {

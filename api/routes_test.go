@@ -18,11 +18,11 @@ func TestRoutesAnswer(t *testing.T) {
 	msg0 := `{"id":"msg_0","direction":"OUT","type":"text","status":"delivered","text":"` + canaryText + `","content":{"type":"text"},
 		"to":"+` + canaryPhone + `","from":null,"customer":null,"wamid":"wamid.1","wamids":["wamid.1","wamid.2"],
 		"phone_number_id":"111111111111111","idempotency_key":"order-1","reference":"invoice-7","priority":"bulk","send_at":"2026-03-04T11:00:00Z","expires_at":"2026-03-05T12:00:00Z","attempts":2,
-		"statuses":{"sent":"2026-03-04T12:00:00Z","delivered":"2026-03-04T12:00:01Z"},"error":{"code":131000,"reason":"try later","details":"+1415 is busy"},
+		"statuses":{"sent":"2026-03-04T12:00:00Z","delivered":"2026-03-04T12:00:01Z"},"error":{"code":131000,"reason":"try later","details":"+1415 is busy"},"dead_lettered_at":null,
 		"reply_to":null,"group_id":null,"created_at":"2026-03-04T12:00:00Z","updated_at":"2026-03-04T12:00:01Z","position":9}`
 	in1 := `{"id":"in_1","direction":"IN","type":"text","status":"received","text":null,"content":null,"to":null,"from":"` + canaryPhone + `",
 		"customer":{"wa_id":"` + canaryPhone + `","user_id":null,"name":"Ada","username":null},"wamid":"wamid.3","wamids":["wamid.3"],
-		"phone_number_id":"111111111111111","idempotency_key":null,"reference":null,"priority":null,"send_at":null,"expires_at":null,"attempts":0,"statuses":{},"error":null,
+		"phone_number_id":"111111111111111","idempotency_key":null,"reference":null,"priority":null,"send_at":null,"expires_at":null,"attempts":0,"statuses":{},"error":null,"dead_lettered_at":null,
 		"reply_to":null,"group_id":null,"created_at":"2026-03-04T12:00:00Z","updated_at":null,"position":4}`
 	cus := `{"id":"cus_1","wa_id":"` + canaryPhone + `","user_id":null,"phones":["` + canaryPhone + `"],"user_ids":[],"name":"Ada",
 		"username":null,"last_seen_at":"2026-03-04T12:00:00Z","message_count":1,"opted_out":false,"created_at":"2026-03-04T12:00:00Z"}`

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"regexp"
 	"strings"
+	"time"
 
 	"github.com/gofiber/fiber/v2"
 
@@ -66,9 +67,15 @@ func (s *Server) send(ctx context.Context, r request) error {
 	}
 	r.c.Set(fiber.HeaderLocation, "/tenants/"+string(r.tenant.ID)+"/messages/"+string(receipt.ID))
 	if wait := preferredWait(r.c); wait > 0 {
-		return s.answerSettled(ctx, r, receipt, wait)
+		return s.answerSettled(ctx, r, receipt, dueAt(wish), wait)
 	}
 	return answer(r.c, fiber.StatusAccepted, viewReceipt(receipt))
+}
+
+// dueAt is when an accepted wish is to be sent; zero: at once.
+func dueAt(wish message.Request) (due time.Time) {
+	_ = due.UnmarshalText([]byte(wish.SendAt)) // it was read before; of none it stays zero
+	return due
 }
 
 // wishOf is requestOf for the tenant, and from a number, of a request.

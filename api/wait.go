@@ -48,20 +48,22 @@ func preferred(field string) time.Duration {
 // outcomeJSON answers a send whose outcome was waited for.
 type outcomeJSON struct {
 	receiptJSON
-	Wamid *string    `json:"wamid"`
-	Error *errorJSON `json:"error"`
+	Wamid          *string    `json:"wamid"`
+	Error          *errorJSON `json:"error"`
+	DeadLetteredAt *time.Time `json:"dead_lettered_at"`
 }
 
-// answerSettled answers a send with its outcome: 200 when it is known in time,
-// and otherwise 202 with what is known.
-func (s *Server) answerSettled(ctx context.Context, r request, receipt message.Receipt, wait time.Duration) error {
+// answerSettled answers a send that is due at a time, or at once when that is
+// zero, with its outcome: 200 when it is known in time, and otherwise 202 with
+// what is known.
+func (s *Server) answerSettled(ctx context.Context, r request, receipt message.Receipt, due time.Time, wait time.Duration) error {
 	leave, ok := s.waits.enter(r.tenant.ID)
 	if !ok { // a preference may be left aside; the request is in the log
 		return answer(r.c, fiber.StatusAccepted, viewReceipt(receipt))
 	}
 	defer leave()
-	v, known := s.settled(ctx, r.tenant.ID, receipt.ID, wait)
-	out := outcomeJSON{receiptJSON: viewReceipt(receipt), Error: viewError(v)}
+	v, known := s.settled(ctx, r.tenant.ID, receipt.ID, due, wait)
+	out := outcomeJSON{receiptJSON: viewReceipt(receipt), Error: viewError(v), DeadLetteredAt: when(v.DeadAt)}
 	if v.Status != "" {
 		out.Status, out.Position = v.Status, v.LastPosition
 	}
@@ -75,10 +77,12 @@ func (s *Server) answerSettled(ctx context.Context, r request, receipt message.R
 	return answer(r.c, fiber.StatusAccepted, out)
 }
 
-// settled waits until the outcome of a message is known, for at most a time.
-// It returns the message as it is then, and whether its outcome is known. An
-// error of the read models ends the wait only: the request is in the log.
-func (s *Server) settled(ctx context.Context, t domain.TenantID, id domain.MessageID, most time.Duration) (message.View, bool) {
+// settled waits until the outcome of a message is known, for at most a time,
+// and only as long as one may still come: not for what is given up, nor for what
+// is due later. It returns the message as it is then, and whether its outcome is
+// known. An error of the read models ends the wait only: the request is in the log.
+func (s *Server) settled(ctx context.Context, t domain.TenantID, id domain.MessageID, due time.Time, most time.Duration) (message.View, bool) {
+	later := due.After(s.cfg.Clock.Now().Add(most))
 	ctx, cancel := context.WithTimeout(ctx, most)
 	defer cancel()
 	// Listening before the first look, so that nothing falls in between.
@@ -90,11 +94,14 @@ func (s *Server) settled(ctx context.Context, t domain.TenantID, id domain.Messa
 	for {
 		v, err := s.ports.Messages.Message(ctx, t, id)
 		switch {
-		case err == nil && v.Status != message.Queued && v.Status != message.Unknown:
-			return v, true
+		case err == nil && v.Settled():
+			return v, v.Status != message.Unknown // a parked one is settled, and still nobody knows
 		case err == nil:
 			seen = v
 		case domain.KindOf(err) != domain.Unknown: // one that is not folded yet is announced when it is
+			return seen, false
+		}
+		if later {
 			return seen, false
 		}
 		if _, more := <-news; !more { // the time is over, or the feed broke

@@ -1,6 +1,7 @@
 package api
 
 import (
+	"context"
 	"net/http"
 	"testing"
 	"time"
@@ -46,6 +47,43 @@ func TestPreferWaitEnds(t *testing.T) {
 	var got outcomeJSON
 	decodeInto(t, r.body, &got)
 	if r.StatusCode != http.StatusAccepted || got.Status != message.Queued || got.ID == "" || got.Position == 0 {
+		t.Errorf("%d %s", r.StatusCode, r.body)
+	}
+}
+
+// The answer comes at once when no outcome can come: for a message that was
+// given up while nobody knew, and for one that is due after the wait.
+func TestPreferWaitEndsInVain(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	held := make(chan reply, 1)
+	go func() {
+		held <- w.do(t, ask{method: "POST", path: "/tenants/$A/send", body: `{"to":"+` + canaryPhone + `","text":"x"}`, header: []string{"Prefer", "wait=15"}})
+	}()
+	heard := within(t, w.house.subscribed, "somebody who waits")
+	w.house.shows(message.View{ID: heard.about, Tenant: heard.tenant, Status: message.Unknown, DeadAt: noon, ErrorReason: "parked", LastPosition: 99})
+	select {
+	case heard.feed <- Live{ID: "evt_1"}:
+	case <-heard.ctx.Done():
+	}
+	r := within(t, held, "the answer")
+	if context.Cause(heard.ctx) == context.DeadlineExceeded {
+		t.Error("it was held until the end")
+	}
+	var got outcomeJSON
+	decodeInto(t, r.body, &got)
+	if r.StatusCode != http.StatusAccepted || got.Status != message.Unknown || got.DeadLetteredAt == nil || !got.DeadLetteredAt.Equal(noon) || got.Error == nil {
+		t.Errorf("%d %s", r.StatusCode, r.body)
+	}
+
+	at := w.house.clock.Now().Add(time.Hour).Format(time.RFC3339)
+	r = w.do(t, ask{method: "POST", path: "/tenants/$A/send", header: []string{"Prefer", "wait=15"},
+		body: `{"to":"+` + canaryPhone + `","text":"x","send_at":"` + at + `"}`})
+	decodeInto(t, r.body, &got)
+	if later := within(t, w.house.subscribed, "the look"); context.Cause(later.ctx) == context.DeadlineExceeded {
+		t.Error("it was held until the end")
+	}
+	if r.StatusCode != http.StatusAccepted || got.Status != message.Queued {
 		t.Errorf("%d %s", r.StatusCode, r.body)
 	}
 }

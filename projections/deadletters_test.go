@@ -223,6 +223,43 @@ func TestErrorsSayWhatMetaSays(t *testing.T) {
 	}
 }
 
+// A message says when it was given up, for as long as it is: whether it was
+// refused, or parked and still unknown.
+func TestMessageSaysItIsDead(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	lost := func(id domain.MessageID) domain.Event {
+		return w.event(out(id), &message.OutcomeUnknown{Attempt: 1, Reason: "timeout"})
+	}
+	parked := func(id domain.MessageID) domain.Event {
+		return w.event(out(id), &message.SendDeadLettered{Attempts: 1, Reason: message.ReasonUnknown})
+	}
+	redriven := w.event(out("msg_redriven"), &message.SendRedriven{By: "admin"})
+	w.log.add(w.request("msg_waits", "+14155550100", "x"), w.attempt("msg_waits", 1), lost("msg_waits"))
+	died := w.event(out("msg_parked"), &message.SendDeadLettered{Attempts: 1, Reason: message.ReasonUnknown})
+	w.log.add(w.request("msg_parked", "+14155550100", "x"), w.attempt("msg_parked", 1), lost("msg_parked"), died, w.status("hidden", 9, "msg_parked", ""))
+	w.log.add(w.request("msg_redriven", "+14155550100", "x"), w.attempt("msg_redriven", 1), lost("msg_redriven"), parked("msg_redriven"), redriven)
+	w.log.add(w.request("msg_proven", "+14155550100", "x"), w.attempt("msg_proven", 1), lost("msg_proven"), parked("msg_proven"), w.accept("msg_proven", 1, "wamid.1"))
+	w.log.add(w.request("msg_refused", "+14155550100", "x"), w.die(out("msg_refused"), 7, "refused"))
+	l := w.library()
+	for id, want := range map[domain.MessageID]struct {
+		status        string
+		dead, settled bool
+	}{
+		"msg_waits": {message.Unknown, false, false}, "msg_parked": {message.Unknown, true, true}, "msg_redriven": {message.Unknown, false, false},
+		"msg_proven": {message.Accepted, false, true}, "msg_refused": {message.Failed, true, true},
+	} {
+		v, err := l.Message(t.Context(), tenA, id)
+		must(t, err)
+		if v.Status != want.status || v.DeadAt.IsZero() == want.dead || v.Settled() != want.settled {
+			t.Errorf("%s: %s, dead at %s, settled %v", id, v.Status, v.DeadAt, v.Settled())
+		}
+		if id == "msg_parked" && !v.DeadAt.Equal(died.At) {
+			t.Errorf("it died at %s, not %s", died.At, v.DeadAt)
+		}
+	}
+}
+
 // A filter that its index does not narrow looks at a bounded number of letters
 // for one page, and is read to its end all the same; a time ends the list.
 func TestManyDeadLetters(t *testing.T) {

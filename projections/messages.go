@@ -159,10 +159,23 @@ func (m *messageDoc) view() message.View {
 		CreatedAt: m.CreatedAt.Time, UpdatedAt: m.UpdatedAt.Time,
 		Position: m.Position, LastPosition: m.LastPosition,
 	}
+	if m.Dead {
+		v.DeadAt = m.diedAt()
+	}
 	if m.Content != "" {
 		v.Content = json.RawMessage(m.Content)
 	}
 	return v
+}
+
+// diedAt is when the message was given up for the newest time.
+func (m *messageDoc) diedAt() time.Time {
+	for _, e := range slices.Backward(m.Timeline) {
+		if e.Type == message.TypeSendDeadLettered {
+			return e.At.Time
+		}
+	}
+	return m.UpdatedAt.Time // a timeline that was full of what came after
 }
 
 // entries is the timeline as a tenant reads it, oldest first.

@@ -98,11 +98,18 @@ type View struct {
 	Statuses       map[string]time.Time
 	ErrorCode      int
 	ErrorReason    string
-	ErrorDetails   string // the provider's own words, if it gave any
+	ErrorDetails   string    // the provider's own words, if it gave any
+	DeadAt         time.Time // when it was given up; zero unless it is a dead letter now
 	CreatedAt      time.Time
 	UpdatedAt      time.Time
 	Position       domain.Position // of the first event
 	LastPosition   domain.Position // of the newest event folded in
+}
+
+// Settled reports whether nothing more becomes of the message by itself than the
+// provider's statuses: its outcome is known, or it was given up.
+func (v View) Settled() bool {
+	return v.Status != Queued && v.Status != Unknown || !v.DeadAt.IsZero()
 }
 
 // Entry is one event in a message's timeline.
