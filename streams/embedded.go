@@ -129,9 +129,12 @@ func (e *Embedded) options(c EmbeddedConfig) (*server.Options, error) {
 		MaxConn:            maxClients,
 		JetStreamMaxMemory: 64 << 20, // memory streams only; we have none
 		MaxPayload:         1 << 20,
-		SyncInterval:       syncInterval, // Strict is kept by our own group commit (commit.go)
-		NoSigs:             true,         // signals belong to cmd/sendlog
-		DontListen:         c.Listen == "",
+		// By default a stream has at most 1,000 consumers: fewer than numbers may
+		// have an outcome in doubt, each with a reader, when Meta is away.
+		JetStreamLimits: server.JSLimitOpts{DefaultMaxConsumers: -1},
+		SyncInterval:    syncInterval, // Strict is kept by our own group commit (commit.go)
+		NoSigs:          true,         // signals belong to cmd/sendlog
+		DontListen:      c.Listen == "",
 	}
 	if c.Durability != Strict && c.Durability != Interval {
 		return nil, fmt.Errorf("durability %q: want %q or %q", c.Durability, Strict, Interval)

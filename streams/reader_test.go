@@ -77,6 +77,20 @@ func TestReaderLeavesNoConsumer(t *testing.T) {
 	waitFor(t, "the consumers of the readers to go", func() bool { return consumers() <= before })
 }
 
+// More may read at once than a server allows by default.
+func TestReadersAreManyAtOnce(t *testing.T) {
+	t.Parallel()
+	b := oneNode(t, streams.Interval)
+	sendMany(t, b, number, 1)
+	for range 1100 {
+		c, err := b.Reader().Open(within(t, soon), 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer c.Close()
+	}
+}
+
 // A cursor at the end of the log blocks until an event is appended.
 func TestReaderWaitsForTheNextEvent(t *testing.T) {
 	t.Parallel()
