@@ -108,7 +108,7 @@ func (s *Server) sendBatch(ctx context.Context, r request) error {
 			out.Refused++
 			continue
 		}
-		receipt := viewReceipt(b.receipt)
+		receipt := viewReceipt(r.tenant, b.wish, b.receipt)
 		out.Data[i] = resultJSON{Receipt: &receipt, Replayed: b.receipt.Replayed}
 		out.Accepted++
 	}

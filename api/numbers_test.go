@@ -145,6 +145,60 @@ func (w *world) mended(t *testing.T, n domain.NumberID, c tenant.Cause) {
 	}
 }
 
+// A request that will wait is told so, with the reason: alone, in a batch, and
+// while the answer is held. A reply is not, while only templates wait.
+func TestSendSaysWhatWaits(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, withAuth)
+	w.house.registry.Clock = w.house.clock
+	const text = `{"to":"+` + canaryPhone + `","text":"x"}`
+	const template = `{"to":"+` + canaryPhone + `","type":"template","template":{"name":"hello","language":{"code":"en"}}}`
+	check := func(when, body, code, reason string) {
+		t.Helper()
+		post := func(path, body string, header ...string) reply {
+			r := w.do(t, ask{method: "POST", path: path, key: w.a.APIKey, body: body, header: header})
+			if r.StatusCode != 202 && r.StatusCode != 200 {
+				t.Fatalf("%s: %d %s", when, r.StatusCode, r.body)
+			}
+			return r
+		}
+		var one, held struct{ Warnings []warningJSON }
+		decodeInto(t, post("/tenants/$A/send", body).body, &one)
+		later := strings.Replace(body, "{", `{"send_at":"`+w.house.clock.Now().Add(time.Hour).Format(time.RFC3339)+`",`, 1)
+		decodeInto(t, post("/tenants/$A/send", later, "Prefer", "wait=15").body, &held)
+		var many struct {
+			Data []struct{ Receipt receiptJSON }
+		}
+		decodeInto(t, post("/tenants/$A/send/batch", `{"messages":[`+body+`]}`).body, &many)
+		for _, got := range [][]warningJSON{one.Warnings, held.Warnings, many.Data[0].Receipt.Warnings} {
+			if code == "" && len(got) == 0 {
+				continue
+			}
+			if len(got) != 1 || string(got[0].Code) != code || !strings.HasSuffix(got[0].Detail, ": "+reason) {
+				t.Errorf("%s: told %+v", when, got)
+			}
+		}
+	}
+	operate := func(path, body string) {
+		t.Helper()
+		if r := w.do(t, ask{method: "POST", path: path, key: adminKey, body: body}); r.StatusCode != 200 {
+			t.Fatalf("%d %s", r.StatusCode, r.body)
+		}
+	}
+	check("nothing waits", text, "", "")
+	for _, path := range []string{"/tenants/$A", "/tenants/$A/numbers/111111111111111"} {
+		operate(path+"/pause", `{"reason":"unpaid bill"}`)
+		check(path+" is paused", text, "number_paused", "unpaid bill")
+		operate(path+"/resume", `{"reason":"paid"}`)
+		check(path+" is resumed", template, "", "")
+	}
+	w.blocked(t, "111111111111111", tenant.Block{Cause: tenant.ByTemplates, Event: "ACCOUNT_RESTRICTION", Reason: "no templates"})
+	check("templates wait", template, "templates_restricted", "no templates")
+	check("a reply meanwhile", text, "", "")
+	w.blocked(t, "111111111111111", tenant.Block{Cause: tenant.ByAccount, Code: 131042, Reason: "locked"})
+	check("the number is blocked", text, "number_paused", "locked")
+}
+
 // A number that Meta blocks says so, with the reason, beside an operator's
 // pause; a resumption ends both.
 func TestBlockIsShown(t *testing.T) {

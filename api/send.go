@@ -12,6 +12,7 @@ import (
 
 	"github.com/sendlog/sendlog/domain"
 	"github.com/sendlog/sendlog/domain/message"
+	"github.com/sendlog/sendlog/domain/tenant"
 )
 
 // receiptJSON answers a send.
@@ -22,14 +23,8 @@ type receiptJSON struct {
 	Warnings []warningJSON    `json:"warnings,omitempty"`
 }
 
-// warningJSON is a reason why the provider will probably refuse a message.
-type warningJSON struct {
-	Code   message.Warning `json:"code"`
-	Detail string          `json:"detail"`
-}
-
-func viewReceipt(r message.Receipt) receiptJSON {
-	out := receiptJSON{ID: r.ID, Status: message.Queued, Position: r.Position}
+func viewReceipt(own tenant.View, wish message.Request, r message.Receipt) receiptJSON {
+	out := receiptJSON{ID: r.ID, Status: message.Queued, Position: r.Position, Warnings: heldBack(own, wish)}
 	for _, w := range r.Warnings {
 		out.Warnings = append(out.Warnings, warningJSON{w, w.Words()})
 	}
@@ -66,10 +61,11 @@ func (s *Server) send(ctx context.Context, r request) error {
 		return err
 	}
 	r.c.Set(fiber.HeaderLocation, "/tenants/"+string(r.tenant.ID)+"/messages/"+string(receipt.ID))
+	out := viewReceipt(r.tenant, wish, receipt)
 	if wait := preferredWait(r.c); wait > 0 {
-		return s.answerSettled(ctx, r, receipt, dueAt(wish), wait)
+		return s.answerSettled(ctx, r, out, dueAt(wish), wait)
 	}
-	return answer(r.c, fiber.StatusAccepted, viewReceipt(receipt))
+	return answer(r.c, fiber.StatusAccepted, out)
 }
 
 // dueAt is when an accepted wish is to be sent; zero: at once.

@@ -56,14 +56,14 @@ type outcomeJSON struct {
 // answerSettled answers a send that is due at a time, or at once when that is
 // zero, with its outcome: 200 when it is known in time, and otherwise 202 with
 // what is known.
-func (s *Server) answerSettled(ctx context.Context, r request, receipt message.Receipt, due time.Time, wait time.Duration) error {
+func (s *Server) answerSettled(ctx context.Context, r request, receipt receiptJSON, due time.Time, wait time.Duration) error {
 	leave, ok := s.waits.enter(r.tenant.ID)
 	if !ok { // a preference may be left aside; the request is in the log
-		return answer(r.c, fiber.StatusAccepted, viewReceipt(receipt))
+		return answer(r.c, fiber.StatusAccepted, receipt)
 	}
 	defer leave()
 	v, known := s.settled(ctx, r.tenant.ID, receipt.ID, due, wait)
-	out := outcomeJSON{receiptJSON: viewReceipt(receipt), Error: viewError(v), DeadLetteredAt: when(v.DeadAt)}
+	out := outcomeJSON{receiptJSON: receipt, Error: viewError(v), DeadLetteredAt: when(v.DeadAt)}
 	if v.Status != "" {
 		out.Status, out.Position = v.Status, v.LastPosition
 	}

@@ -137,7 +137,8 @@ func (n *number) view() Number {
 	switch {
 	case n.pause.on:
 	case n.holds(false):
-		v.Status, v.Reason = Halted, v.Blocks[0].Reason
+		first := slices.IndexFunc(v.Blocks, func(b Block) bool { return b.Cause != ByTemplates })
+		v.Status, v.Reason = Halted, v.Blocks[first].Reason
 	default:
 		v.Status, v.Reason = Restricted, v.Blocks[0].Reason
 	}

@@ -32,7 +32,7 @@ type Number struct {
 	WABA      string
 	Simulated bool
 	Status    string // its own: the tenant's pause is not in it
-	Reason    string // of the pause, or of the first block
+	Reason    string // of the pause, or of the first block that does this
 	Paused    bool   // by an operator
 	Blocks    []Block
 	PerSecond int  // messages it may send in a second
