@@ -133,7 +133,7 @@ func TestBadInput(t *testing.T) {
 		{"redrive by no filter", redrive(`{"filter":[]}`), 400, domain.Invalid, []string{"/filter"}},
 		{"redrive by what is not dead", redrive(`{"filter":{"state":"settled"}}`), 400, domain.Invalid, []string{"/filter/state"}},
 		{"redrive by wrong words", redrive(`{"filter":{"code":"x","number":7}}`), 400, domain.Invalid, []string{"/filter/code", "/filter/number"}},
-		{"redrive by wrong values", redrive(`{"filter":{"since":"noon","until":"1","reason":"a b","number":"a b"}}`), 400, domain.Invalid,
+		{"redrive by wrong values", redrive(`{"filter":{"since":"noon","until":"1","reason":"foo","number":"a b"}}`), 400, domain.Invalid,
 			[]string{"/filter/number", "/filter/reason", "/filter/since", "/filter/until"}},
 		{"redrive at no pace", redrive(`{"all":true,"rate":0}`), 400, domain.Invalid, []string{"/rate"}},
 		{"redrive too fast", redrive(`{"all":true,"rate":1001}`), 400, domain.Invalid, []string{"/rate"}},

@@ -24,6 +24,7 @@ type deadLetterJSON struct {
 	Detail        *string          `json:"detail"`
 	Details       *string          `json:"details"` // in Meta's own words
 	Attempts      int              `json:"attempts"`
+	InDoubt       bool             `json:"in_doubt"` // it may have been delivered
 	At            *time.Time       `json:"at"`       // of its newest death
 	FirstAt       *time.Time       `json:"first_at"` // of its first
 	Position      domain.Position  `json:"position"`
@@ -58,7 +59,7 @@ type redrivenJSON struct {
 func viewDeadLetter(v message.DeadLetter) deadLetterJSON {
 	return deadLetterJSON{
 		ID: v.Message, Tenant: v.Tenant, PhoneNumberID: v.Number, State: v.State, Reason: v.Reason, Code: v.Code, Detail: orNull(v.Detail), Details: orNull(v.Details),
-		Attempts: v.Attempts, At: when(v.At), FirstAt: when(v.FirstAt), Position: v.Position,
+		Attempts: v.Attempts, InDoubt: v.InDoubt, At: when(v.At), FirstAt: when(v.FirstAt), Position: v.Position,
 		Redrives: v.Redrives, RedrivenAt: when(v.RedrivenAt),
 	}
 }
@@ -157,8 +158,8 @@ func (s *Server) letterFilter(r request, w letterWords) (message.LetterFilter, [
 	if w.Number != "" && !domain.ValidToken(w.Number) {
 		fault("number", "must be a phone number id, as Meta gives it")
 	}
-	if w.Reason != "" && !domain.ValidToken(w.Reason) {
-		fault("reason", "must be one word, as the list shows it: refused, attempts_exhausted, outcome_unknown, …")
+	if w.Reason != "" && !slices.Contains(message.Reasons(), w.Reason) {
+		fault("reason", "must be one of "+strings.Join(message.Reasons(), ", "))
 	}
 	for _, bound := range []struct {
 		name, value string

@@ -205,6 +205,7 @@ type Redriving struct {
 	Rate      int
 	Matched   int
 	Redriven  int // of a dry run: how many would be
+	InDoubt   int // of those: the provider may have them already
 	Skipped   []Skipped
 	Counts    []LetterCount
 	ETA       time.Duration // 0 = not known, or done

@@ -26,6 +26,7 @@ type redriveJSON struct {
 	Matched    int               `json:"matched"`
 	Redriven   int               `json:"redriven"`
 	Would      *int              `json:"would_redrive"` // null unless it is a dry run, which redrives nothing
+	InDoubt    int               `json:"in_doubt"`      // of those that are, or would be, redriven: may have been delivered already
 	Skipped    []skippedJSON     `json:"skipped"`
 	Counts     []letterCountJSON `json:"counts"` // of what matched
 	ETASeconds *int              `json:"eta_seconds"`
@@ -49,7 +50,7 @@ type letterCountJSON struct {
 func viewRedrive(v Redriving) redriveJSON {
 	out := redriveJSON{
 		ID: v.ID, State: v.State, DryRun: v.DryRun, By: v.By, Tenant: orNull(v.Tenant), Rate: v.Rate, Matched: v.Matched,
-		Redriven: v.Redriven, Skipped: make([]skippedJSON, len(v.Skipped)), Counts: make([]letterCountJSON, len(v.Counts)),
+		Redriven: v.Redriven, InDoubt: v.InDoubt, Skipped: make([]skippedJSON, len(v.Skipped)), Counts: make([]letterCountJSON, len(v.Counts)),
 		StartedAt: when(v.StartedAt), EndedAt: when(v.EndedAt), Error: orNull(v.Error),
 	}
 	if v.DryRun {

@@ -27,11 +27,11 @@ func TestRoutesAnswer(t *testing.T) {
 	cus := `{"id":"cus_1","wa_id":"` + canaryPhone + `","user_id":null,"phones":["` + canaryPhone + `"],"user_ids":[],"name":"Ada",
 		"username":null,"last_seen_at":"2026-03-04T12:00:00Z","message_count":1,"opted_out":false,"created_at":"2026-03-04T12:00:00Z"}`
 	letter := `"id":"msg_9","tenant":"$A","phone_number_id":"111111111111111","state":"dead","reason":"refused","code":131026,
-		"detail":"not on WhatsApp","details":"1415 has no account","attempts":1,"at":"2026-03-04T12:00:00Z","first_at":"2026-03-04T11:00:00Z","position":6,"redrives":1,"redriven_at":null`
+		"detail":"not on WhatsApp","details":"1415 has no account","attempts":1,"in_doubt":true,"at":"2026-03-04T12:00:00Z","first_at":"2026-03-04T11:00:00Z","position":6,"redrives":1,"redriven_at":null`
 	dead := `{"data":[{` + letter + `}],"next_cursor":null}`
 	story := `{` + letter + `,"tried":[{"attempt":1,"at":"2026-03-04T11:00:00Z","outcome":"refused","ended_at":"2026-03-04T11:00:01Z","code":131026,
 		"reason":"not on WhatsApp","details":"1415 has no account","fbtrace_id":"AbC"}],"redriven":[{"at":"2026-03-04T11:00:02Z","by":"admin","redrive":"redrive_0"}]}`
-	job := `"tenant":null,"rate":20,"matched":3,"redriven":1,"would_redrive":null,"skipped":[{"reason":"it is not dead-lettered","count":1,"example":"msg_0"}],
+	job := `"tenant":null,"rate":20,"matched":3,"redriven":1,"would_redrive":null,"in_doubt":1,"skipped":[{"reason":"it is not dead-lettered","count":1,"example":"msg_0"}],
 		"counts":[{"tenant":"$A","code":131026,"count":2},{"tenant":null,"code":0,"count":1}],"started_at":"2026-03-04T12:00:00Z","error":null,`
 	redriving := `{"id":"redrive_1",` + job + `"state":"running","dry_run":false,"by":"admin","eta_seconds":4,"ended_at":null}`
 	stopped := `{"id":"redrive_1",` + job + `"state":"cancelled","dry_run":false,"by":"admin","eta_seconds":null,"ended_at":"2026-03-04T12:00:00Z"}`

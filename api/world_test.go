@@ -399,7 +399,7 @@ func (h *house) fill(owner domain.TenantID) {
 	h.notices = []message.NoticeView{{ID: "evt_2", Tenant: owner, Field: "account_update", Event: "DISABLED", WABA: "waba-A",
 		SaidAt: noon, At: noon, Raw: json.RawMessage(`{"x":1}`), Position: 5}}
 	h.dead = []message.DeadLetter{{Message: "msg_9", Tenant: owner, Number: "111111111111111", Reason: "refused", Code: 131026,
-		Detail: "not on WhatsApp", Details: "1415 has no account", Attempts: 1, At: noon, Position: 6, State: message.LetterDead, FirstAt: noon.Add(-time.Hour), Redrives: 1}}
+		Detail: "not on WhatsApp", Details: "1415 has no account", Attempts: 1, InDoubt: true, At: noon, Position: 6, State: message.LetterDead, FirstAt: noon.Add(-time.Hour), Redrives: 1}}
 	hour := noon.Add(-time.Hour)
 	h.deathline = []message.Entry{{Type: message.TypeSendAttempted, At: hour, Attempt: 1},
 		{Type: message.TypeSendRefused, At: hour.Add(time.Second), Attempt: 1, Code: 131026, Reason: "not on WhatsApp", Details: "1415 has no account", TraceID: "AbC"},
@@ -606,7 +606,7 @@ func (h *house) Redrive(t domain.TenantID, id string) (Redriving, error) {
 	if id != "redrive_1" || t != "" && t != h.owner {
 		return Redriving{}, domain.Errorf(domain.Unknown, nil, "there is no such redrive")
 	}
-	return Redriving{ID: id, State: "running", By: "admin", Rate: 20, Matched: 3, Redriven: 1, StartedAt: noon, ETA: 3900 * time.Millisecond,
+	return Redriving{ID: id, State: "running", By: "admin", Rate: 20, Matched: 3, Redriven: 1, InDoubt: 1, StartedAt: noon, ETA: 3900 * time.Millisecond,
 		Skipped: []Skipped{{Reason: "it is not dead-lettered", Count: 1, Example: "msg_0"}},
 		Counts:  []LetterCount{{Tenant: h.owner, Code: 131026, Count: 2}, {Count: 1}}}, nil
 }

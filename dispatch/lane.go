@@ -375,7 +375,7 @@ func (l *lane) finish(v Delivery) {
 }
 
 // unreadable is why a delivery is rejected.
-const unreadable = "unreadable"
+const unreadable = message.ReasonUnreadable
 
 func (l *lane) reject(v Delivery) {
 	if err := v.Reject(unreadable); err != nil {

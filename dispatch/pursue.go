@@ -313,9 +313,9 @@ func (p *pursuit) giveUp(next message.Step) error {
 func (d *Dispatcher) abandon(stop, calls context.Context, j *job, cause error) (err error) {
 	defer poisoned(&err)
 	p := &pursuit{d: d, job: j, key: j.key, stop: stop, calls: calls}
-	reason := "undeliverable"
+	reason := message.ReasonUndeliverable
 	if errors.Is(cause, errPoison) {
-		reason = "poison"
+		reason = message.ReasonPoison
 	}
 	for {
 		if err := p.load(stop); err != nil {

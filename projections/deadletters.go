@@ -21,6 +21,7 @@ type deadLetterDoc struct {
 	Detail     string          `json:"detail,omitempty"`
 	Details    string          `json:"details,omitempty"`
 	Attempts   int             `json:"attempts"`
+	InDoubt    bool            `json:"in_doubt,omitempty"`
 	At         instant         `json:"at"`
 	FirstAt    instant         `json:"first_at"`
 	Redrives   int             `json:"redrives,omitempty"`
@@ -41,6 +42,7 @@ func (m *messageDoc) deadLettered(e domain.Event, d *Docs, entry *entryDoc) erro
 	letter := &deadLetterDoc{
 		Head: Head{ID: m.ID, Position: e.Position}, Number: e.Key.Number, State: message.LetterDead,
 		Reason: f.Reason, Code: strconv.Itoa(f.Code), Detail: f.Detail, Attempts: f.Attempts, At: at(e.At), FirstAt: at(e.At),
+		InDoubt: f.Reason == message.ReasonUnknown || m.inDoubt(),
 	}
 	if m.Refusal != nil && m.Refusal.Code == f.Code && m.Refusal.Reason == f.Detail { // it died of this one
 		letter.Details = m.Refusal.Details
@@ -89,7 +91,7 @@ func (m *messageDoc) settle(e domain.Event, d *Docs) error {
 	if err != nil || letter == nil {
 		return err
 	}
-	letter.State = message.LetterSettled
+	letter.State, letter.Attempts = message.LetterSettled, max(letter.Attempts, m.Attempts)
 	return d.Put(inDeadLetters, letter)
 }
 
@@ -97,7 +99,7 @@ func (l *deadLetterDoc) view() message.DeadLetter {
 	code, _ := strconv.Atoi(l.Code) // the fold wrote it
 	return message.DeadLetter{
 		Message: domain.MessageID(l.ID), Tenant: l.Tenant, Number: l.Number, State: l.State,
-		Reason: l.Reason, Code: code, Detail: l.Detail, Details: l.Details, Attempts: l.Attempts, At: l.At.Time, Position: l.Position,
+		Reason: l.Reason, Code: code, Detail: l.Detail, Details: l.Details, Attempts: l.Attempts, InDoubt: l.InDoubt, At: l.At.Time, Position: l.Position,
 		FirstAt: l.FirstAt.Time, Redrives: l.Redrives, RedrivenAt: l.RedrivenAt.Time,
 	}
 }
@@ -212,11 +214,15 @@ func (l *Library) Corpses(ctx context.Context, ids []string, kept domain.Positio
 }
 
 func (m *messageDoc) corpse(kept domain.Position) message.Corpse {
-	c := message.Corpse{Accepted: m.Accepted, Dead: m.Dead, ExpiresAt: m.ExpiresAt.Time}
+	c := message.Corpse{Tenant: m.Tenant, Status: m.Status, Accepted: m.Accepted, Dead: m.Dead, ExpiresAt: m.ExpiresAt.Time}
 	c.Kept = len(m.Timeline) > 0 && m.Timeline[0].Type == message.TypeSendRequested && m.Timeline[0].Position >= kept
-	if len(m.Statuses) > 0 && !c.Accepted {
-		tried, _ := message.History(m.entries())
-		c.Accepted = slices.ContainsFunc(tried, func(t message.Tried) bool { return t.Outcome != message.OutcomeRefused })
-	}
+	c.Accepted = c.Accepted || len(m.Statuses) > 0 && m.inDoubt()
 	return c
+}
+
+// inDoubt reports whether some attempt has an outcome other than a refusal, or
+// none: unless the message is accepted, nobody knows whether the person has it.
+func (m *messageDoc) inDoubt() bool {
+	tried, _ := message.History(m.entries())
+	return slices.ContainsFunc(tried, func(t message.Tried) bool { return t.Outcome != message.OutcomeRefused })
 }

@@ -3,6 +3,7 @@ package projections_test
 import (
 	"context"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"testing"
@@ -257,6 +258,41 @@ func TestMessageSaysItIsDead(t *testing.T) {
 		if id == "msg_parked" && !v.DeadAt.Equal(died.At) {
 			t.Errorf("it died at %s, not %s", died.At, v.DeadAt)
 		}
+	}
+}
+
+// A dead letter tells whether the provider may have taken it: some attempt has
+// no outcome, or an unknown one. One that ends tells all its attempts.
+func TestDeadLetterDoubts(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	refuse := func(id domain.MessageID, n int) domain.Event {
+		return w.event(out(id), &message.SendRefused{Attempt: n, Code: 7})
+	}
+	lose := func(id domain.MessageID, n int) domain.Event {
+		return w.event(out(id), &message.OutcomeUnknown{Attempt: n, Reason: "timeout"})
+	}
+	die := func(id domain.MessageID, n int, reason string) domain.Event {
+		return w.event(out(id), &message.SendDeadLettered{Attempts: n, Reason: reason})
+	}
+	w.log.add(w.attempt("msg_refused", 1), refuse("msg_refused", 1), die("msg_refused", 1, message.ReasonRefused))
+	w.log.add(w.attempt("msg_lost", 1), lose("msg_lost", 1), die("msg_lost", 1, message.ReasonUnknown))
+	w.log.add(w.attempt("msg_first", 1), lose("msg_first", 1), w.attempt("msg_first", 2), refuse("msg_first", 2), die("msg_first", 2, message.ReasonRefused))
+	w.log.add(w.attempt("msg_open", 1), die("msg_open", 1, message.ReasonPoison))
+	w.log.add(die("msg_new", 0, message.ReasonUndeliverable))
+	w.log.add(die("msg_headless", 5, message.ReasonUnknown))
+	w.log.add(w.attempt("msg_sent", 1), lose("msg_sent", 1), die("msg_sent", 1, message.ReasonUnknown),
+		w.event(out("msg_sent"), &message.SendRedriven{By: "admin"}), w.attempt("msg_sent", 2), w.accept("msg_sent", 2, "wamid.2"))
+	want := map[string]bool{"msg_refused": false, "msg_lost": true, "msg_first": true, "msg_open": true, "msg_new": false, "msg_headless": true, "msg_sent": true}
+	found, err := w.library().DeadLettersByID(t.Context(), "", slices.Collect(maps.Keys(want)))
+	must(t, err)
+	for id, doubt := range want {
+		if got := found[id]; got.InDoubt != doubt || got.Message == "" {
+			t.Errorf("%s: in doubt %t, want %t", id, got.InDoubt, doubt)
+		}
+	}
+	if got := found["msg_sent"]; got.State != message.LetterSettled || got.Attempts != 2 {
+		t.Errorf("%+v, want two attempts", got)
 	}
 }
 

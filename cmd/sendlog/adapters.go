@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -355,7 +356,8 @@ func (r reading) DeadLetter(ctx context.Context, t domain.TenantID, id domain.Me
 	}
 	letter, ok := found[string(id)]
 	if !ok {
-		return message.DeadLetter{}, nil, domain.Errorf(domain.Unknown, nil, "there is no such dead letter")
+		known, err := r.Corpses(ctx, []string{string(id)}, 0)
+		return message.DeadLetter{}, nil, cmp.Or(err, noLetter(t, known, id))
 	}
 	timeline, err := r.Timeline(ctx, letter.Tenant, id)
 	return letter, timeline, err

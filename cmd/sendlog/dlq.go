@@ -16,6 +16,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/sendlog/sendlog/domain"
+	"github.com/sendlog/sendlog/domain/message"
 )
 
 // letterRow is a dead letter as GET /dlq shows it.
@@ -54,6 +55,7 @@ type redriveRow struct {
 	Rate              int
 	Matched, Redriven int
 	Would             int `json:"would_redrive"` // of a dry run
+	InDoubt           int `json:"in_doubt"`
 	Skipped           []struct {
 		Reason, Example string
 		Count           int
@@ -81,7 +83,7 @@ func (f *letterFlags) add(cmd *cobra.Command) {
 	cmd.Flags().StringVar(&f.tenant, "tenant", "", "only of this tenant")
 	cmd.Flags().StringVar(&f.number, "number", "", "only of this phone number id")
 	cmd.Flags().StringVar(&f.code, "code", "", "only with this code of Meta's, 0 for none")
-	cmd.Flags().StringVar(&f.reason, "reason", "", "only with this reason, like refused or attempts_exhausted")
+	cmd.Flags().StringVar(&f.reason, "reason", "", "only with this reason: "+strings.Join(message.Reasons(), ", "))
 	cmd.Flags().StringVar(&f.since, "since", "", "only those that died then or later, like 2026-01-31T12:00:00Z")
 	cmd.Flags().StringVar(&f.until, "until", "", "only those that died before")
 }
@@ -143,8 +145,8 @@ func redriveCommand(c *client) *cobra.Command {
 		rate             int
 	)
 	cmd := &cobra.Command{Use: "redrive [MESSAGE ...]", Short: "Try dead letters again, at a pace", Args: cobra.ArbitraryArgs,
-		Long:    "Try dead letters again: those named, those a filter selects, or all.\nWithout names it shows first how many that is, and asks.",
-		Example: "  sendlog dlq redrive msg_… msg_…\n  sendlog dlq redrive --tenant ten_… --code 131042 --dry-run\n  sendlog dlq redrive --all --rate 50 --yes",
+		Long:    "Try dead letters again: those named, those a filter selects, or all.\nIt shows first how many that is, and asks; of those named only when some may have been delivered already.",
+		Example: "  sendlog dlq redrive msg_… msg_…\n  sendlog dlq redrive --tenant ten_… --code 131026 --dry-run\n  sendlog dlq redrive --all --rate 50 --yes",
 		RunE: func(cmd *cobra.Command, args []string) error {
 			body := map[string]any{}
 			if len(args) > 0 {
@@ -160,20 +162,13 @@ func redriveCommand(c *client) *cobra.Command {
 			if all {
 				body["all"] = true
 			}
+			if len(body) != 1 {
+				return errors.New("say which, in exactly one way: MESSAGE ..., or filters (--tenant, --number, --code, --reason, --since, --until), or --all")
+			}
 			if cmd.Flags().Changed("rate") {
 				body["rate"] = rate
 			}
-			if dryRun || len(args) == 0 {
-				body["dry_run"] = true
-				if err := redriveAndWatch(cmd, c, body); err != nil || dryRun {
-					return err
-				}
-				if err := confirm(cmd, yes); err != nil {
-					return err
-				}
-				delete(body, "dry_run")
-			}
-			return redriveAndWatch(cmd, c, body)
+			return askAndRedrive(cmd, c, body, dryRun, yes)
 		}}
 	filter.add(cmd)
 	cmd.Flags().BoolVar(&all, "all", false, "every dead letter of every tenant")
@@ -183,16 +178,53 @@ func redriveCommand(c *client) *cobra.Command {
 	return cmd
 }
 
+// askAndRedrive counts first, then asks, then does it. Those that were named somebody
+// has chosen one by one, but may not know that they may be delivered already.
+func askAndRedrive(cmd *cobra.Command, c *client, body map[string]any, dryRun, yes bool) error {
+	named := body["ids"] != nil
+	if dryRun || !named || !yes {
+		body["dry_run"] = true
+		r, err := watchRedrive(cmd, c, body)
+		if err != nil {
+			return err
+		}
+		if dryRun || !named || r.InDoubt > 0 {
+			if err := tellRedrive(cmd, r); err != nil || dryRun {
+				return err
+			}
+			if err := confirm(cmd, r.InDoubt, yes); err != nil {
+				return err
+			}
+		}
+		delete(body, "dry_run")
+	}
+	r, err := watchRedrive(cmd, c, body)
+	if err != nil {
+		return err
+	}
+	if err := tellRedrive(cmd, r); err != nil {
+		return err
+	}
+	if named && r.State != "running" && r.Redriven == 0 {
+		return errors.New("nothing of what was named was redriven")
+	}
+	return nil
+}
+
 // confirm asks the person at the terminal. Where there is none, somebody must
 // have said so beforehand.
-func confirm(cmd *cobra.Command, yes bool) error {
+func confirm(cmd *cobra.Command, inDoubt int, yes bool) error {
 	if yes {
 		return nil
 	}
 	if !isatty.IsTerminal(os.Stdin.Fd()) {
 		return errors.New("nothing was redriven; add --yes to do it")
 	}
-	fmt.Fprint(cmd.ErrOrStderr(), "Redrive them? [y/N] ")
+	question := "Redrive them? [y/N] "
+	if inDoubt > 0 {
+		question = fmt.Sprintf("Redrive them, %d of them perhaps a second time? [y/N] ", inDoubt)
+	}
+	fmt.Fprint(cmd.ErrOrStderr(), question)
 	said, err := bufio.NewReader(cmd.InOrStdin()).ReadString('\n')
 	if err != nil || !strings.EqualFold(strings.TrimSpace(said), "y") {
 		return errors.New("nothing was redriven")
@@ -200,20 +232,20 @@ func confirm(cmd *cobra.Command, yes bool) error {
 	return nil
 }
 
-// redriveAndWatch starts a redrive and shows how far it is until it ends.
-func redriveAndWatch(cmd *cobra.Command, c *client, body map[string]any) error {
-	var r redriveRow
+// watchRedrive starts a redrive and shows how far it is until it ends, or until
+// nobody wants to watch any more.
+func watchRedrive(cmd *cobra.Command, c *client, body map[string]any) (r redriveRow, err error) {
 	if err := c.call(cmd.Context(), http.MethodPost, "/dlq/redrive", body, &r); err != nil {
-		return err
+		return r, err
 	}
 	printed := time.Now()
 	for r.State == "running" {
 		if err := (domain.SystemClock{}).Sleep(cmd.Context(), askEvery); err != nil {
 			fmt.Fprintln(cmd.OutOrStdout(), "the redrive goes on in the server; stop it with: sendlog dlq cancel "+r.ID)
-			return nil
+			return r, nil
 		}
 		if err := c.call(cmd.Context(), http.MethodGet, "/dlq/redrives/"+r.ID, nil, &r); err != nil {
-			return fmt.Errorf("%w; the redrive %s goes on also when the server restarts, look at it with: sendlog dlq redrives", err, r.ID)
+			return r, fmt.Errorf("%w; the redrive %s goes on also when the server restarts, look at it with: sendlog dlq redrives", err, r.ID)
 		}
 		if time.Since(printed) >= lineEvery {
 			printed = time.Now()
@@ -228,7 +260,7 @@ func redriveAndWatch(cmd *cobra.Command, c *client, body map[string]any) error {
 			fmt.Fprintf(cmd.ErrOrStderr(), "%d%s%s\n", r.Redriven+r.Would+r.skipped(), of, left)
 		}
 	}
-	return tellRedrive(cmd, r)
+	return r, nil
 }
 
 // tellRedrive says how a redrive went.
@@ -240,13 +272,16 @@ func tellRedrive(cmd *cobra.Command, r redriveRow) error {
 		w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
 		fmt.Fprintln(w, "TENANT\tCODE\tDEAD LETTERS")
 		for _, k := range r.Counts {
-			fmt.Fprintf(w, "%s\t%d\t%d\n", orWord(k.Tenant, "others"), k.Code, k.Count)
+			fmt.Fprintf(w, "%s\t%s\t%d\n", orWord(k.Tenant, "others"), orDash(k.Code), k.Count)
 		}
 		if err := w.Flush(); err != nil {
 			return err
 		}
 	}
 	fmt.Fprintf(out, "%d of %d %s (%s, %s)\n", n, r.Matched, verb, r.ID, r.State)
+	if r.InDoubt > 0 {
+		fmt.Fprintf(out, "%d of them may already have been delivered: the answer to an attempt was lost\n", r.InDoubt)
+	}
 	for _, s := range r.Skipped {
 		fmt.Fprintf(out, "%d left alone: %s (%s)\n", s.Count, s.Reason, s.Example)
 	}
@@ -263,14 +298,22 @@ func orWord(s *string, word string) string {
 	return *s
 }
 
+// orDash is a code of Meta's, when there is one.
+func orDash(code int) string {
+	if code == 0 {
+		return "-"
+	}
+	return strconv.Itoa(code)
+}
+
 func listDeadLetters(cmd *cobra.Command, c *client, f letterFlags, state string) error {
 	query := url.Values{"limit": {"200"}, "state": {state}}
 	f.each(func(name, value string) { query.Set(name, value) })
 	w := tabwriter.NewWriter(cmd.OutOrStdout(), 0, 0, 2, ' ', 0)
 	fmt.Fprintln(w, "MESSAGE\tTENANT\tNUMBER\tSTATE\tATTEMPTS\tREDRIVES\tREASON\tCODE\tAT\tDETAIL")
 	err := each(cmd.Context(), c, "/dlq?"+query.Encode(), func(d letterRow) error {
-		_, err := fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%d\t%d\t%s\t%d\t%s\t%s\n", d.ID, d.Tenant, d.Number, d.State, d.Attempts, d.Redrives,
-			d.Reason, d.Code, d.At.Format(time.RFC3339), orWord(d.Detail, ""))
+		_, err := fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%d\t%d\t%s\t%s\t%s\t%s\n", d.ID, d.Tenant, d.Number, d.State, d.Attempts, d.Redrives,
+			d.Reason, orDash(d.Code), d.At.Format(time.RFC3339), orWord(d.Detail, ""))
 		return err
 	})
 	if err != nil {
@@ -286,13 +329,13 @@ func showDeadLetter(cmd *cobra.Command, c *client, id string) error {
 	}
 	w := tabwriter.NewWriter(cmd.OutOrStdout(), 0, 0, 2, ' ', 0)
 	fmt.Fprintf(w, "%s of %s, number %s: %s\n", d.ID, d.Tenant, d.Number, d.State)
-	fmt.Fprintf(w, "died %s (first %s): %s, code %d %s\n\n", d.At.Format(time.RFC3339), d.FirstAt.Format(time.RFC3339), d.Reason, d.Code, orWord(d.Detail, ""))
+	fmt.Fprintf(w, "died %s (first %s): %s, code %s %s\n\n", d.At.Format(time.RFC3339), d.FirstAt.Format(time.RFC3339), d.Reason, orDash(d.Code), orWord(d.Detail, ""))
 	if d.Details != nil {
 		fmt.Fprintf(w, "WhatsApp says: %q\n\n", *d.Details)
 	}
 	fmt.Fprintln(w, "ATTEMPT\tAT\tOUTCOME\tCODE\tFBTRACE\tREASON")
 	for _, t := range d.Tried {
-		fmt.Fprintf(w, "%d\t%s\t%s\t%d\t%s\t%s\n", t.Attempt, t.At.Format(time.RFC3339), t.Outcome, t.Code, orWord(t.TraceID, "-"), orWord(t.Reason, ""))
+		fmt.Fprintf(w, "%d\t%s\t%s\t%s\t%s\t%s\n", t.Attempt, t.At.Format(time.RFC3339), t.Outcome, orDash(t.Code), orWord(t.TraceID, "-"), orWord(t.Reason, ""))
 	}
 	for _, r := range d.Redriven {
 		fmt.Fprintf(w, "redriven %s by %s (%s)\n", r.At.Format(time.RFC3339), r.By, orWord(r.Redrive, "-"))

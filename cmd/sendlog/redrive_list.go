@@ -173,7 +173,7 @@ func (r *redrives) Redrives(t domain.TenantID) []api.Redriving {
 	var all []api.Redriving
 	for _, j := range r.sorted() {
 		if (t == "" || j.record.Filter.Tenant == t) && !j.record.DryRun { // which did nothing
-			all = append(all, j.record.view())
+			all = append(all, j.record.view(r.allowed(&j.record)))
 		}
 	}
 	return all
@@ -187,7 +187,7 @@ func (r *redrives) Redrive(t domain.TenantID, id string) (api.Redriving, error) 
 	if err != nil {
 		return api.Redriving{}, err
 	}
-	return j.record.view(), nil
+	return j.record.view(r.allowed(&j.record)), nil
 }
 
 func (r *redrives) find(t domain.TenantID, id string) (*redrive, error) {

@@ -51,6 +51,7 @@ type redriveRecord struct {
 
 	Matched  int             `json:"matched,omitempty"`
 	Redriven int             `json:"redriven,omitempty"`
+	InDoubt  int             `json:"in_doubt,omitempty"` // of those
 	Skipped  []skippedRecord `json:"skipped,omitempty"`
 	Counts   []countRecord   `json:"counts,omitempty"`
 	counts   map[letterKind]int
@@ -165,16 +166,19 @@ func (r *redriveRecord) count(l message.DeadLetter) {
 }
 
 // note notes what became of one message.
-func (r *redriveRecord) note(id domain.MessageID, err error) {
+func (r *redriveRecord) note(l message.DeadLetter, err error) {
 	if err == nil {
 		r.Redriven++
+		if l.InDoubt {
+			r.InDoubt++
+		}
 		return
 	}
 	why := reason(err)
 	i := slices.IndexFunc(r.Skipped, func(s skippedRecord) bool { return s.Reason == why })
 	if i < 0 {
 		i = len(r.Skipped)
-		r.Skipped = append(r.Skipped, skippedRecord{Reason: why, Example: id})
+		r.Skipped = append(r.Skipped, skippedRecord{Reason: why, Example: l.Message})
 	}
 	r.Skipped[i].Count++
 }
@@ -188,18 +192,20 @@ func (r *redriveRecord) done() int {
 	return n
 }
 
-// view is the redrive as the API tells it.
-func (r *redriveRecord) view() api.Redriving {
+// view is the redrive as the API tells it, while it may ask for so many messages
+// a second.
+func (r *redriveRecord) view(allowed float64) api.Redriving {
 	v := api.Redriving{ID: r.ID, Tenant: r.Filter.Tenant, State: r.State, DryRun: r.DryRun, By: r.By, Rate: r.Rate,
-		Matched: r.Matched, Redriven: r.Redriven, StartedAt: r.StartedAt, EndedAt: r.EndedAt, Error: r.Error}
+		Matched: r.Matched, Redriven: r.Redriven, InDoubt: r.InDoubt, StartedAt: r.StartedAt, EndedAt: r.EndedAt, Error: r.Error}
 	for _, s := range r.Skipped {
 		v.Skipped = append(v.Skipped, api.Skipped(s))
 	}
 	for _, c := range r.sorted() {
 		v.Counts = append(v.Counts, api.LetterCount(c))
 	}
-	if left := r.Matched - r.done(); r.State == redriveRunning && r.Counted && r.PerSecond > 0 && left > 0 {
-		v.ETA = time.Duration(float64(left) / r.PerSecond * float64(time.Second))
+	if left := r.Matched - r.done(); r.State == redriveRunning && r.Counted && left > 0 {
+		// What was measured of a beginning is too much: the first ones go at once.
+		v.ETA = time.Duration(float64(left) / min(allowed, cmp.Or(r.PerSecond, allowed)) * float64(time.Second))
 	}
 	return v
 }

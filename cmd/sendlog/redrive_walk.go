@@ -207,11 +207,8 @@ func (r *redrives) treat(ctx context.Context, w *redriveWork, all []message.Dead
 }
 
 // examine returns what a redrive of letters would answer.
-func (r *redrives) examine(ctx context.Context, _ *redriveWork, all []message.DeadLetter) ([]error, error) {
-	ids := make([]string, len(all))
-	for i, l := range all {
-		ids[i] = string(l.Message)
-	}
+func (r *redrives) examine(ctx context.Context, w *redriveWork, all []message.DeadLetter) ([]error, error) {
+	ids := idsOf(all)
 	corpses, err := r.letters.Corpses(ctx, ids)
 	if err != nil {
 		return nil, err
@@ -219,8 +216,8 @@ func (r *redrives) examine(ctx context.Context, _ *redriveWork, all []message.De
 	errs, now := make([]error, len(all)), r.clock.Now()
 	for i, l := range all {
 		errs[i] = corpses[ids[i]].Refusal(now)
-		if l.Position == 0 {
-			errs[i] = errNoLetter()
+		if isNoLetter(l) {
+			errs[i] = noLetter(w.wish.Filter.Tenant, corpses, l.Message)
 		}
 	}
 	return errs, nil
@@ -232,14 +229,22 @@ func (r *redrives) redrive(ctx context.Context, w *redriveWork, all []message.De
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
+	var others map[string]message.Corpse
+	if slices.ContainsFunc(all, isNoLetter) {
+		var err error
+		if others, err = r.letters.Corpses(ctx, idsOf(all)); err != nil {
+			return nil, err
+		}
+	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 2*domain.AppendTimeout)
 	defer cancel()
 	errs := make([]error, len(all))
 	var working sync.WaitGroup
 	for i, l := range all {
 		working.Go(func() {
-			errs[i] = errNoLetter()
-			if l.Position > 0 {
+			if isNoLetter(l) {
+				errs[i] = noLetter(w.wish.Filter.Tenant, others, l.Message)
+			} else {
 				errs[i] = r.redriver.Redrive(ctx, message.OutgoingKey(l.Tenant, l.Number, l.Message), w.wish.By, w.wish.ID)
 			}
 		})
@@ -251,8 +256,26 @@ func (r *redrives) redrive(ctx context.Context, w *redriveWork, all []message.De
 	return errs, nil
 }
 
-func errNoLetter() error {
-	return domain.Errorf(domain.Unknown, nil, "it is not among the dead letters")
+func idsOf(all []message.DeadLetter) []string {
+	ids := make([]string, len(all))
+	for i, l := range all {
+		ids[i] = string(l.Message)
+	}
+	return ids
+}
+
+// isNoLetter reports whether a message was named that is not among the dead
+// letters.
+func isNoLetter(l message.DeadLetter) bool { return l.Position == 0 }
+
+// noLetter says what a message is that is not among the dead letters; of one
+// that is not the tenant's it tells nothing.
+func noLetter(t domain.TenantID, known map[string]message.Corpse, id domain.MessageID) error {
+	c, ok := known[string(id)]
+	if !ok || t != "" && c.Tenant != t {
+		return domain.Errorf(domain.Unknown, nil, "it is not among the dead letters")
+	}
+	return c.NoLetter()
 }
 
 // note notes what became of letters, in order. Only an error that says nothing
@@ -272,7 +295,7 @@ func (r *redrives) note(w *redriveWork, all []message.DeadLetter, errs []error, 
 			if stuck != nil && rec.Until != nil && l.State != message.LetterDead {
 				continue // looked at only because it might have been this redrive's
 			}
-			rec.note(l.Message, stuck)
+			rec.note(l, stuck)
 		}
 		stuck = nil
 		if spent := r.clock.Now().Sub(w.began).Seconds(); spent > 0 {
@@ -302,11 +325,16 @@ func (r *redrives) turn(ctx context.Context, w *redriveWork, most int) (int, err
 func (r *redrives) pace(w *redriveWork) float64 {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	return r.allowed(&w.wish)
+}
+
+// allowed is pace. The caller holds the lock.
+func (r *redrives) allowed(wish *redriveRecord) float64 {
 	var running []*redriveRecord
 	for _, other := range r.known {
 		if other.record.State == redriveRunning {
 			running = append(running, &other.record)
 		}
 	}
-	return pace(&w.wish, running)
+	return pace(wish, running)
 }

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"net/http"
 	"net/url"
@@ -53,15 +54,19 @@ func pauseCommand(c *client, verb, short string) *cobra.Command {
 	var number, reason string
 	cmd := &cobra.Command{Use: verb + " TENANT", Short: short, Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			path := "/tenants/" + url.PathEscape(args[0])
+			if verb == "pause" && reason == "" {
+				return errors.New("say why, for whoever finds it so: --reason")
+			}
+			path, what := "/tenants/"+url.PathEscape(args[0]), args[0]
 			if number != "" {
 				path += "/numbers/" + url.PathEscape(number)
+				what = "number " + number + " of " + args[0]
 			}
 			var answer struct{ ID, Name, Status string }
 			if err := c.call(cmd.Context(), http.MethodPost, path+"/"+verb, map[string]string{"reason": reason}, &answer); err != nil {
 				return err
 			}
-			_, err := fmt.Fprintf(cmd.OutOrStdout(), "%sd %s\n", verb, args[0])
+			_, err := fmt.Fprintf(cmd.OutOrStdout(), "%sd %s\n", verb, what)
 			return err
 		}}
 	cmd.Flags().StringVar(&number, "number", "", "only this phone number id")

@@ -103,14 +103,26 @@ func (e *OutcomeUnknown) Words() string {
 	return "It is not known whether WhatsApp took the message: " + e.Reason + "."
 }
 
-// ReasonUnknown is the [SendDeadLettered] reason of a message that may have
-// been sent.
-const ReasonUnknown = "outcome_unknown"
+// Reasons of [SendDeadLettered].
+const (
+	ReasonArchived      = "request_archived" // its request left the hot log before it could be sent
+	ReasonExhausted     = "attempts_exhausted"
+	ReasonPoison        = "poison" // working it panicked or never ended
+	ReasonRefused       = "refused"
+	ReasonUndeliverable = "undeliverable"   // this build cannot work it
+	ReasonUnknown       = "outcome_unknown" // it may have been sent
+	ReasonUnreadable    = "unreadable"      // what asks for it cannot be decoded
+)
+
+// Reasons returns all reasons of [SendDeadLettered].
+func Reasons() []string {
+	return []string{ReasonRefused, ReasonExhausted, ReasonUnknown, ReasonArchived, ReasonUndeliverable, ReasonPoison, ReasonUnreadable}
+}
 
 // SendDeadLettered says that the message will not be tried again by itself.
 type SendDeadLettered struct {
 	Attempts int    `json:"attempts"`
-	Reason   string `json:"reason"` // "refused", "attempts_exhausted", "outcome_unknown", "undeliverable", "poison", "request_archived"
+	Reason   string `json:"reason"` // one of [Reasons]
 	Code     int    `json:"code,omitempty"`
 	Detail   string `json:"detail,omitempty"` // words for the tenant
 }

@@ -19,11 +19,12 @@ type DeadLetter struct {
 	Tenant     domain.TenantID
 	Number     domain.NumberID
 	State      string // [LetterDead], [LetterRedriven] or [LetterSettled]
-	Reason     string // of its newest death, as are Code, Detail, Details, Attempts, At and Position
+	Reason     string // of its newest death, as are Code, Detail, Details, Attempts, InDoubt, At and Position
 	Code       int    // the provider's, or 0
 	Detail     string // words for the tenant
 	Details    string // the provider's own, if it gave any
-	Attempts   int
+	Attempts   int    // up to then; of one that is settled, all
+	InDoubt    bool   // by then nobody knew of some attempt whether the provider took it
 	At         time.Time
 	Position   domain.Position
 	FirstAt    time.Time // of its first death

@@ -203,8 +203,10 @@ func redrivenBy(events []domain.Event, batch string) bool {
 
 // Corpse is what a read model tells of a message that a redrive would meet.
 type Corpse struct {
-	Kept      bool // its request is
-	Accepted  bool // or a status proves it of an attempt in doubt
+	Tenant    domain.TenantID
+	Status    string // its headline
+	Kept      bool   // its request is
+	Accepted  bool   // or a status proves it of an attempt in doubt
 	Dead      bool
 	ExpiresAt time.Time
 }
@@ -220,6 +222,14 @@ func (c Corpse) Refusal(now time.Time) error {
 		return errNotDead()
 	}
 	return tooOld(c.ExpiresAt, now)
+}
+
+// NoLetter says what a message is that was never dead-lettered, and what to do.
+func (c Corpse) NoLetter() error {
+	if c.Accepted && c.Status == Failed {
+		return domain.Errorf(domain.Unknown, nil, "it is no dead letter: it was accepted by WhatsApp and failed afterwards; send it anew")
+	}
+	return domain.Errorf(domain.Unknown, nil, "it is not among the dead letters: it is %s", c.Status)
 }
 
 func tooOld(over, now time.Time) error {
@@ -238,7 +248,7 @@ func errNotDead() error {
 }
 
 func errAccepted() error {
-	return domain.Errorf(domain.Taken, nil, "the provider accepted it after all")
+	return domain.Errorf(domain.Taken, nil, "WhatsApp accepted it after all; should it have failed since, send it anew")
 }
 
 // Proof is the acceptance that a status proves: the provider reports only on

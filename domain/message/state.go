@@ -255,7 +255,7 @@ func (s *State) Next(r Rules, now time.Time) Step {
 	switch {
 	case step.Do != Attempt:
 	case s.Headless:
-		return Step{Do: GiveUp, Reason: "request_archived", NotBefore: step.NotBefore}
+		return Step{Do: GiveUp, Reason: ReasonArchived, NotBefore: step.NotBefore}
 	case !over.IsZero() && s.Unknown && !over.After(latest(now, step.NotBefore)):
 		return Step{Do: Expire, NotBefore: step.NotBefore} // until then a status may prove it
 	case !over.IsZero() && !over.After(latest(now, step.NotBefore)):
@@ -286,9 +286,9 @@ func (s *State) next(r Rules) Step {
 	case s.Refused != nil && s.Refused.Hold:
 		return Step{Do: Attempt, Attempt: s.Attempt + 1, After: "held", NotBefore: s.At.Add(s.Refused.Wait)}
 	case s.Refused != nil && !s.Refused.Retry:
-		return Step{Do: GiveUp, Reason: "refused"}
+		return Step{Do: GiveUp, Reason: ReasonRefused}
 	case s.Refused != nil && s.Budget >= r.MaxAttempts:
-		return Step{Do: GiveUp, Reason: "attempts_exhausted"}
+		return Step{Do: GiveUp, Reason: ReasonExhausted}
 	case s.Refused != nil:
 		return Step{Do: Attempt, Attempt: s.Attempt + 1, After: "refused", NotBefore: s.At.Add(s.Refused.Wait)}
 	case s.Unknown && (s.Budget >= r.MaxAttempts || r.OnUnknown == Park):
