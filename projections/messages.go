@@ -23,7 +23,7 @@ func messagesModel() Model {
 	byPosition := func(fields ...string) Index { return Index{Fields: fields, Sort: "position"} }
 	return Model{
 		Name:    "messages",
-		Version: 6, // 2: the fingerprint of a request; 3: what a request asks for, and how it may end; 4: why an outcome is unknown; 5: the life of dead letters; 6: their doubts
+		Version: 6, // 2: the fingerprint of a request; 3: what a request asks for, and how it may end; 4: why an outcome is unknown; 5: the life of dead letters; 6: their doubts, and errors in Meta's words
 		Collections: []Collection{
 			// No more than these two: every message is in each, and moves with its
 			// status. A list of all is one of all statuses; a person's is not long.
