@@ -83,6 +83,9 @@ func TestBadInput(t *testing.T) {
 		{"register nothing", register(`{}`), 400, domain.Invalid, []string{"/name", "/phoneNumberId", "/accessToken"}},
 		{"register: snake case", register(`{"name":"x","phone_number_id":"1","accessToken":"` + canaryToken + `"}`), 400, domain.Invalid, []string{"/phone_number_id"}},
 		{"register: taken", register(`{"name":"x","phoneNumberId":"111111111111111","accessToken":"` + canaryToken + `"}`), 409, domain.Taken, nil},
+		{"register: letters for an id", register(`{"name":"x","phoneNumberId":"abc","accessToken":"mock_x"}`), 400, domain.Invalid, []string{"/phoneNumberId"}},
+		{"register: a phone for an id", register(`{"name":"x","phoneNumberId":"+14155550100","accessToken":"mock_x"}`), 400, domain.Invalid, []string{"/phoneNumberId"}},
+		{"register: 33 digits", register(`{"name":"x","phoneNumberId":"` + strings.Repeat("1", 33) + `","accessToken":"mock_x"}`), 400, domain.Invalid, []string{"/phoneNumberId"}},
 		{"register: bad id", register(`{"name":"x","phoneNumberId":"a.b","accessToken":"` + canaryToken + `"}`), 400, domain.Invalid, []string{"/phoneNumberId"}},
 
 		{"unknown filter", get("/tenants/$A/messages?stauts=sent"), 400, domain.Invalid, nil},

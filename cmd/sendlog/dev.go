@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -63,7 +64,16 @@ func dev(ctx context.Context, c config, metaAddr string, bad badDay, log *slog.L
 	if sameDoor(metaAddr, c.Listen) || sameDoor(metaAddr, c.AdminAddr) {
 		return configError{metaAddrSetting, "is the address of another listener (PORT or ADMIN_ADDR)", "give it another port"}
 	}
-	meta, err := pretendMeta(c, metaAddr, bad, log)
+	var open atomic.Pointer[house] // Meta is there before the house is
+	registered := func(n domain.NumberID) bool {
+		h := open.Load()
+		if h == nil {
+			return true
+		}
+		_, ok := h.directory.Owner(n)
+		return ok
+	}
+	meta, err := pretendMeta(c, metaAddr, bad, registered, log)
 	if err != nil {
 		return err
 	}
@@ -74,6 +84,7 @@ func dev(ctx context.Context, c config, metaAddr string, bad badDay, log *slog.L
 		return err
 	}
 	defer func() { err = errors.Join(err, h.close()) }()
+	open.Store(h)
 	demo, err := demoTenant(ctx, h)
 	if err != nil {
 		return err
@@ -85,7 +96,7 @@ func dev(ctx context.Context, c config, metaAddr string, bad badDay, log *slog.L
 
 // pretendMeta starts a Meta that posts its webhooks to the house. It takes any
 // access token, so that a first tenant of one's own can send.
-func pretendMeta(c config, addr string, bad badDay, log *slog.Logger) (*cloudapitest.Server, error) {
+func pretendMeta(c config, addr string, bad badDay, registered func(domain.NumberID) bool, log *slog.Logger) (*cloudapitest.Server, error) {
 	secret := ""
 	if len(c.AppSecrets) > 0 {
 		secret = c.AppSecrets[0]
@@ -96,6 +107,7 @@ func pretendMeta(c config, addr string, bad badDay, log *slog.Logger) (*cloudapi
 	meta, err := bad.meta(cloudapitest.Config{
 		AppSecret:   secret,
 		WebhookURL:  "http://" + c.Listen + "/whatsapp/webhook",
+		Registered:  registered,
 		StatusDelay: demoStatusDelay,
 		Backlog:     filepath.Join(c.DataDir, "pretend-meta.jsonl"),
 		Log:         log,

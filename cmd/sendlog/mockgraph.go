@@ -90,12 +90,13 @@ func mockGraphCommand(env func(string) string, log *slog.Logger) *cobra.Command 
 		Long: `Run a pretend Meta by itself. Point GRAPH_URL of a sendlog, or the base URL of any
 client of the Cloud API, at it. It keeps nothing on disk.
 
---fault takes a plan, such as lose=0.01,late=0.02:3s,130429=0.05,fail=0.01:131049. There are
-` + cloudapitest.FaultNames + `,
-and every error code as a name. late, status-late and drip may say how long, fail with which code.
-The same --seed gives the same faults to the same message and attempt.
+--fault takes a plan: name=rate,…, the rate between 0 and 1, such as
+lose=0.01,late=0.02:3s,130429=0.05,fail=0.01:131049. The same --seed gives the same faults to the
+same message and attempt. What a name makes of a call:
 
-GET /_pretend/ledger shows every call, POST /_pretend/inbound lets a person write. While it runs,
+` + cloudapitest.FaultHelp + `
+GET /_pretend/ledger shows every call. POST /_pretend/inbound lets a person write; it cannot know
+which numbers are registered, and a sendlog keeps what is of none in quarantine. While it runs,
 POST /_pretend/faults {"plan":"hang=1","seed":7} changes the plan, POST /_pretend/release lets go of
 calls that hang, and POST /_pretend/revoke {"token":"…"} makes a token worthless.`,
 		Example: "  sendlog mock-graph --webhook http://127.0.0.1:3000/whatsapp/webhook --seed 7 --fault lose=0.01,html=0.01",

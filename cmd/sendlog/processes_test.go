@@ -276,6 +276,10 @@ func TestDev(t *testing.T) {
 	demo = post(p.url+"/tenants/register", `{"name":"Mine","phoneNumberId":"100000000000002","accessToken":"EAAmine"}`, 201)["id"].(string)
 	own := send("own-1")
 	eventually(t, "the message of the own tenant to be read", func() bool { return status(own) == message.Read })
+	post(metaURL+"/_pretend/inbound", `{"from":"+14155550100","text":"Hi","number":"100000000000002"}`, 200)
+	if lost := post(metaURL+"/_pretend/inbound", `{"from":"+14155550100","text":"Hi","number":"100000000000003"}`, 404); !strings.Contains(lost["error"].(string), "no tenant has the number 100000000000003") {
+		t.Errorf("to a number of nobody: %v", lost)
+	}
 	post(metaURL+"/_pretend/revoke", `{"token":"EAAmine"}`, 200)
 	send("own-2")
 	eventually(t, "the number to be blocked", func() bool {

@@ -260,6 +260,9 @@ func TestParseFaults(t *testing.T) {
 		if f, err := cloudapitest.ParseFaults(word + "=0.5"); err != nil || reflect.DeepEqual(f, cloudapitest.Faults{}) {
 			t.Errorf("%s: %+v, %v", word, f, err)
 		}
+		if !strings.Contains(cloudapitest.FaultHelp, "\n  "+word+"  ") {
+			t.Errorf("the help does not say what %s does", word)
+		}
 	}
 	for _, bad := range []string{"lose", "lose=2", "lose=NaN", "lose=-0.1", "loose=0.1", "lose=0.1:3s", "late=0.1:soon", "fail=0.1:x", "lose=0.6,html=0.6"} {
 		if _, err := cloudapitest.ParseFaults(bad); domain.KindOf(err) != domain.Invalid {

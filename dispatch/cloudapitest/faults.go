@@ -136,6 +136,32 @@ const (
 const FaultNames = "lose, lose-request, 500, late-500, html, late-html, reset, drip, empty, unreadable, hang, revoke, late; " +
 	"of statuses: drop, duplicate, reorder, first, fail, status-late"
 
+// FaultHelp says what each of [FaultNames] does, one a line.
+const FaultHelp = `Instead of the usual answer, one of
+  lose          accepted; the connection closes without an answer
+  lose-request  not accepted; the connection closes without an answer
+  500           not accepted; 500, "something went wrong"
+  late-500      accepted; 500, "something went wrong"
+  html          not accepted; 502 and the HTML page of a gateway
+  late-html     accepted; 502 and the HTML page of a gateway
+  reset         accepted; the connection is reset in the middle of the answer
+  drip          accepted; the answer comes byte by byte, 20ms apart, or as drip=0.1:1s says
+  empty         accepted; 200 with nothing in it
+  unreadable    accepted; 200 with half a JSON object
+  hang          accepted; nothing is said until POST /_pretend/release
+  revoke        not accepted; 190, from then on for every call with this token
+  131056, …     not accepted; refused with this error code, in Meta's words
+beside any answer
+  late          it comes up to 2s late, or as late=0.1:500ms says
+and of the statuses of an accepted message
+  drop          none is told
+  duplicate     each is told twice
+  reorder       read comes before delivered, delivered before sent
+  first         they are told before the call is answered
+  fail          the only one is failed, with 131026, or as fail=0.1:131049 says
+  status-late   they come up to 2s late, or as status-late=0.1:10s says
+`
+
 // ParseFaults reads a plan such as
 //
 //	lose=0.01,late=0.02:3s,130429=0.05,fail=0.01:131049,duplicate=0.3

@@ -18,8 +18,9 @@ type Inbound struct {
 }
 
 // Inbound makes a person write: it queues the webhook and returns the wamid.
-// The error is of kind [domain.Invalid], or [domain.Unavailable] when no
-// webhook can be queued.
+// The error is of kind [domain.Invalid], [domain.Unknown] when the number is
+// not [Config.Registered], or [domain.Unavailable] when no webhook can be
+// queued.
 func (s *Server) Inbound(in Inbound) (wamid string, err error) {
 	switch {
 	case s.cfg.WebhookURL == "":
@@ -30,6 +31,8 @@ func (s *Server) Inbound(in Inbound) (wamid string, err error) {
 		return "", domain.Errorf(domain.Invalid, nil, "from must be a phone number or a user id")
 	case in.Text == "":
 		return "", domain.Errorf(domain.Invalid, nil, "text is required")
+	case s.cfg.Registered != nil && !s.cfg.Registered(in.Number):
+		return "", domain.Errorf(domain.Unknown, nil, "no tenant has the number %s, so nobody would hear of it: register it first", in.Number)
 	}
 	now := s.cfg.Clock.Now()
 	wamid = incomingWamid(in.From, s.fresh())
@@ -60,6 +63,8 @@ func (s *Server) postInbound(w http.ResponseWriter, r *http.Request) {
 	switch {
 	case err == nil:
 		pretendJSON(w, http.StatusOK, map[string]string{"wamid": wamid})
+	case domain.KindOf(err) == domain.Unknown:
+		pretendJSON(w, http.StatusNotFound, map[string]string{"error": err.Error()})
 	case domain.KindOf(err) == domain.Unavailable:
 		pretendJSON(w, http.StatusServiceUnavailable, map[string]string{"error": err.Error()})
 	default:

@@ -65,6 +65,9 @@ const (
 type Config struct {
 	// Authorize says whether a token may act for a number; nil = any token.
 	Authorize func(token string, number domain.NumberID) bool
+	// Registered says whether anybody hears of what is written to a number;
+	// nil = who knows, so it is written.
+	Registered func(domain.NumberID) bool
 	// AppSecret signs webhooks; "" = unsigned.
 	AppSecret string
 	// WebhookURL gets the webhooks; "" = none are made.

@@ -11,11 +11,12 @@ import (
 
 // Limits of what a tenant may have and say.
 const (
-	MaxName    = 200  // characters
-	MaxToken   = 2048 // bytes of an access token
-	MaxReason  = 500  // characters of why something is paused or resumed
-	MaxNumbers = 100  // numbers of one tenant
-	MaxKeys    = 100  // API keys of one tenant that were not revoked
+	MaxName     = 200  // characters
+	MaxToken    = 2048 // bytes of an access token
+	MaxReason   = 500  // characters of why something is paused or resumed
+	MaxNumberID = 32   // digits of a phone number id
+	MaxNumbers  = 100  // numbers of one tenant
+	MaxKeys     = 100  // API keys of one tenant that were not revoked
 )
 
 // MockPrefix marks access tokens that never reach Meta: sends under them are
@@ -180,8 +181,8 @@ func (f *faults) number(n domain.NumberID, waba string) {
 	switch {
 	case n == "":
 		f.add("/phoneNumberId", "is required: the phone number id of the WhatsApp business number")
-	case !domain.ValidToken(string(n)):
-		f.add("/phoneNumberId", "must be 1 to 64 letters, digits, - or _")
+	case len(n) > MaxNumberID || strings.Trim(string(n), "0123456789") != "":
+		f.add("/phoneNumberId", "must be 1 to 32 digits: the id that Meta gives the number, not the phone number")
 	}
 	if waba != "" && !domain.ValidToken(waba) {
 		f.add("/wabaId", "must be 1 to 64 letters, digits, - or _")
