@@ -182,20 +182,29 @@ func namedKinds(tag string, name func(string) string, table map[string][]part) r
 	}
 }
 
+// allOf is what each of some rules says: all that is wrong is told at once.
+func allOf(rules ...rule) rule {
+	return func(c *check, v any) {
+		for _, r := range rules {
+			r(c, v)
+		}
+	}
+}
+
 // list is a list of min to max elements, with further demands on all of them
-// once each is right by itself.
+// that make sense only once each is right by itself. What does not wait for that
+// stands beside it, in [allOf].
 func list(min, max int, each rule, all ...func(c *check, elements []any)) rule {
 	return func(c *check, v any) {
 		elements, ok := v.([]any)
-		switch n := len(elements); {
-		case !ok:
+		if !ok {
 			c.fault("must be a list")
-			return
-		case n < min || n > max:
-			c.fault("has %d elements; WhatsApp takes %s", n, span(min, max))
 			return
 		}
 		before := len(c.faults)
+		if n := len(elements); n < min || n > max {
+			c.fault("has %d elements; WhatsApp takes %s", n, span(min, max))
+		}
 		for i, e := range elements {
 			c.in(strconv.Itoa(i), each, e)
 		}
@@ -216,12 +225,16 @@ func span(min, max int) string {
 }
 
 // unique demands that what is found under a path differs in each element.
-func unique(path ...string) func(c *check, elements []any) {
-	return func(c *check, elements []any) {
+func unique(path ...string) rule {
+	return func(c *check, v any) {
+		elements, _ := v.([]any)
 		seen := map[string]bool{}
 		for i, e := range elements {
 			v := dig(e, path...)
-			if v != nil && seen[fmt.Sprint(v)] {
+			if v == nil || v == "" {
+				continue // that it has none is told by itself
+			}
+			if seen[fmt.Sprint(v)] {
 				c.element(i, path[0], "has the same %s as another one", path[len(path)-1])
 			}
 			seen[fmt.Sprint(v)] = true

@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 	"unicode/utf8"
 
@@ -65,6 +67,10 @@ func (r Request) content(c *check) *content {
 		if _, typing := object["typing_indicator"]; typing {
 			s.kind = Typing
 		}
+	case !typed && !r.Unvalidated && meant(object) != "":
+		s.kind = meant(object)
+		object["type"] = s.kind // what else is wrong is told with it
+		c.faultAt("type", `is required: write "type":%q beside %s`, s.kind, s.kind)
 	case !typed:
 		// As at Meta. Said explicitly, it is the same request either way.
 		s.kind, object["type"] = textType, textType
@@ -72,6 +78,20 @@ func (r Request) content(c *check) *content {
 		s.kind = kind
 	}
 	return s
+}
+
+// meant is the type that an object without one is of by the member it has; none
+// when it has a text, which is the type it has then, or no member of any type.
+func meant(object map[string]any) string {
+	if _, there := object[textType]; there {
+		return ""
+	}
+	for _, kind := range slices.Sorted(maps.Keys(messageKinds)) {
+		if _, there := object[kind]; there {
+			return kind
+		}
+	}
+	return ""
 }
 
 func decodeObject(raw []byte) (map[string]any, error) {

@@ -34,12 +34,13 @@ var (
 )
 
 // directButtons are links first, replies after them.
-var directButtons = list(1, maxDirectButtons, kinds("type", map[string][]part{
+var directButtons = allOf(list(1, maxDirectButtons, kinds("type", map[string][]part{
 	"cta_url": {must("cta_url", linkButton)},
 	"reply":   {must("reply", reply)},
-}), unique("reply", "id"), linksFirst)
+})), unique("reply", "id"), linksFirst)
 
-func linksFirst(c *check, buttons []any) {
+func linksFirst(c *check, v any) {
+	buttons, _ := v.([]any)
 	links := 0
 	for i, b := range buttons {
 		if dig(b, "type") != "cta_url" {

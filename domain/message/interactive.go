@@ -52,7 +52,7 @@ func named(name string, parts ...part) part {
 }
 
 func replyButtons(max int) rule {
-	return list(1, max, kinds("type", map[string][]part{"reply": {must("reply", reply)}}),
+	return allOf(list(1, max, kinds("type", map[string][]part{"reply": {must("reply", reply)}})),
 		unique("reply", "id"), unique("reply", "title"))
 }
 
@@ -63,22 +63,23 @@ var (
 	ctaURL     = named("cta_url", must("parameters", linkButton))
 )
 
-var rowSections = list(1, maxSections, object(
+var rowSections = allOf(list(1, maxSections, object(
 	may("title", text(0, maxSectionTitle)),
 	must("rows", list(1, maxRows, object(
 		must("id", text(1, maxRowID)),
 		must("title", text(1, maxRowTitle)),
 		may("description", text(0, maxRowText)),
 	))),
-), sectionTitles, inAll("rows", maxRows), uniqueRows)
+)), sectionTitles, inAll("rows", maxRows), uniqueRows)
 
-var productSections = list(1, maxSections, object(
+var productSections = allOf(list(1, maxSections, object(
 	may("title", text(0, maxSectionTitle)),
 	must("product_items", list(1, maxProducts, object(must("product_retailer_id", retailerID)))),
-), sectionTitles, inAll("product_items", maxProducts))
+)), sectionTitles, inAll("product_items", maxProducts))
 
 // sectionTitles demands a title of each section when there are several.
-func sectionTitles(c *check, sections []any) {
+func sectionTitles(c *check, v any) {
+	sections, _ := v.([]any)
 	for i, s := range sections {
 		if title, _ := dig(s, "title").(string); title == "" && len(sections) > 1 {
 			c.element(i, "title", "is required when there is more than one section")
@@ -86,12 +87,17 @@ func sectionTitles(c *check, sections []any) {
 	}
 }
 
-// inAll bounds the elements of all sections together.
-func inAll(name string, max int) func(c *check, sections []any) {
-	return func(c *check, sections []any) {
+// inAll bounds the elements of all sections together, where no section has too
+// many by itself.
+func inAll(name string, max int) rule {
+	return func(c *check, v any) {
+		sections, _ := v.([]any)
 		n := 0
 		for _, s := range sections {
 			elements, _ := dig(s, name).([]any)
+			if len(elements) > max {
+				return
+			}
 			n += len(elements)
 		}
 		if n > max {
@@ -101,7 +107,8 @@ func inAll(name string, max int) func(c *check, sections []any) {
 }
 
 // uniqueRows demands that no two rows of any section have the same id.
-func uniqueRows(c *check, sections []any) {
+func uniqueRows(c *check, v any) {
+	sections, _ := v.([]any)
 	var rows []any
 	for _, s := range sections {
 		more, _ := dig(s, "rows").([]any)
@@ -110,7 +117,7 @@ func uniqueRows(c *check, sections []any) {
 	seen := map[string]bool{}
 	for _, row := range rows {
 		id, ok := dig(row, "id").(string)
-		if ok && seen[id] {
+		if ok && id != "" && seen[id] {
 			c.fault("has two rows with one id")
 			return
 		}
@@ -166,11 +173,11 @@ var product = []part{must("catalog_id", metaID), must("product_retailer_id", ret
 
 // A carousel is of products, or of pictures with buttons. Meta's samples name
 // no type for a card with quick replies.
-var cards = list(minCards, maxCards, kinds("type", map[string][]part{
-	"":        {cardIndex, cardHeader, cardBody, must("action", object(must("buttons", list(1, maxButtons, quickReply, unique("quick_reply", "id")))))},
+var cards = allOf(list(minCards, maxCards, kinds("type", map[string][]part{
+	"":        {cardIndex, cardHeader, cardBody, must("action", object(must("buttons", allOf(list(1, maxButtons, quickReply), unique("quick_reply", "id")))))},
 	"cta_url": {cardIndex, cardHeader, cardBody, ctaURL},
 	"product": {cardIndex, must("action", object(product...))},
-}), unique("card_index"), alike("type"), alike("header", "type"), sameButtons)
+}), alike("type"), alike("header", "type"), sameButtons), unique("card_index"))
 
 var (
 	cardIndex  = must("card_index", number(0, maxCards-1))

@@ -126,11 +126,14 @@ func TestInteractiveActions(t *testing.T) {
 	call := func(in string) string { return act("voice_call", `{"name":"voice_call","parameters":{`+in+`}}`) }
 	const at = "/interactive/action"
 	judge(t, map[string]row{
-		"3 buttons":                {buttons(times(3, button("%", "%"))), ""},
-		"4 buttons":                {buttons(times(4, button("%", "%"))), at + "/buttons"},
-		"no buttons":               {buttons(`[]`), at + "/buttons"},
-		"one id twice":             {buttons(`[` + button("a", "A") + `,` + button("a", "B") + `]`), at + "/buttons/1/reply"},
-		"one title twice":          {buttons(`[` + button("a", "A") + `,` + button("b", "A") + `]`), at + "/buttons/1/reply"},
+		"3 buttons":       {buttons(times(3, button("%", "%"))), ""},
+		"4 buttons":       {buttons(times(4, button("%", "%"))), at + "/buttons"},
+		"no buttons":      {buttons(`[]`), at + "/buttons"},
+		"one id twice":    {buttons(`[` + button("a", "A") + `,` + button("a", "B") + `]`), at + "/buttons/1/reply"},
+		"one title twice": {buttons(`[` + button("a", "A") + `,` + button("b", "A") + `]`), at + "/buttons/1/reply"},
+		"all that is wrong": {buttons(`[` + button("a", "A") + `,` + button("b", x(30)) + `,` + button("a", "C") + `,` + button("d", "A") + `]`),
+			at + "/buttons " + at + "/buttons/1/reply/title " + at + "/buttons/2/reply " + at + "/buttons/3/reply"},
+		"two without an id":        {buttons(`[` + button("", "A") + `,` + button("", "B") + `]`), at + "/buttons/0/reply/id " + at + "/buttons/1/reply/id"},
 		"title of 20":              {buttons(`[` + button("a", smiles(20)) + `]`), ""},
 		"title of 21":              {buttons(`[` + button("a", x(21)) + `]`), at + "/buttons/0/reply/title"},
 		"title of two lines":       {buttons(`[` + button("a", `A\nB`) + `]`), at + "/buttons/0/reply/title"},
@@ -147,7 +150,7 @@ func TestInteractiveActions(t *testing.T) {
 		"11 rows":                {rows(times(11, `{"id":"%","title":"r"}`)), at + "/sections/0/rows"},
 		"11 rows in 2 sections":  {sections(`[{"title":"a","rows":` + times(10, `{"id":"%","title":"r"}`) + `},{"title":"b","rows":[{"id":"z","title":"r"}]}]`), at + "/sections"},
 		"10 sections":            {sections(times(10, `{"title":"%","rows":[{"id":"%","title":"r"}]}`)), ""},
-		"11 sections":            {sections(times(11, `{"title":"%","rows":[{"id":"%","title":"r"}]}`)), at + "/sections"},
+		"11 sections":            {sections(times(11, `{"title":"%","rows":[{"id":"%","title":"r"}]}`)), at + "/sections " + at + "/sections"}, // too many of both
 		"2 without a title":      {sections(`[{"rows":[{"id":"a","title":"r"}]},{"title":"","rows":[{"id":"b","title":"r"}]}]`), at + "/sections/0/title " + at + "/sections/1/title"},
 		"section title of 24":    {sections(`[{"title":"` + x(24) + `","rows":[{"id":"a","title":"r"}]}]`), ""},
 		"section title of 25":    {sections(`[{"title":"` + x(25) + `","rows":[{"id":"a","title":"r"}]}]`), at + "/sections/0/title"},
@@ -218,7 +221,7 @@ func TestCarousel(t *testing.T) {
 	const at = "/interactive/action/cards"
 	judge(t, map[string]row{
 		"ten":                      {cards(ten...), ""},
-		"eleven":                   {cards(append(ten, card(1, picture, link))...), at},
+		"eleven":                   {cards(append(ten, card(1, picture, link))...), at + " " + at + "/10/card_index"},
 		"one":                      {cards(ten[0]), at},
 		"one index twice":          {cards(ten[0], ten[0]), at + "/1/card_index"},
 		"index 10":                 {cards(ten[0], strings.Replace(ten[1], `:1,`, `:10,`, 1)), at + "/1/card_index"},

@@ -13,7 +13,7 @@ import (
 var template = object(
 	must("name", templateName),
 	must("language", object(must("code", language), may("policy", word("deterministic")))),
-	may("components", list(0, maxComponents, component, unique("index"), onceEach)),
+	may("components", allOf(list(0, maxComponents, component), unique("index"), onceEach)),
 )
 
 var (
@@ -29,19 +29,20 @@ func shape(pattern, words string) demand {
 var component = anyCaseKinds("type", map[string][]part{
 	"body":               {must("parameters", bodyParameters)},
 	"button":             templateButton,
-	"carousel":           {must("cards", list(minCards, maxCards, templateCard, unique("card_index")))},
+	"carousel":           {must("cards", allOf(list(minCards, maxCards, templateCard), unique("card_index")))},
 	"header":             {must("parameters", list(0, 1, headerParameter))},
 	"limited_time_offer": {must("parameters", list(1, 1, offer))},
 	"order_status":       {must("parameters", list(1, 1, anyObject))}, // payments, for Meta to judge
 })
 
 // onceEach demands that no component but a button is there twice.
-func onceEach(c *check, components []any) {
+func onceEach(c *check, v any) {
+	components, _ := v.([]any)
 	seen := map[string]bool{}
 	for i, e := range components {
 		kind, _ := dig(e, "type").(string)
 		kind = strings.ToLower(kind)
-		if seen[kind] && kind != "button" {
+		if seen[kind] && kind != "" && kind != "button" {
 			c.element(i, "type", "is there already; a template has one %s", kind)
 		}
 		seen[kind] = true
@@ -57,7 +58,7 @@ var headerParameter = anyCaseKinds("type", map[string][]part{
 	"video":    {must("video", headerFile)},
 })
 
-var bodyParameters = list(0, maxParameters, anyCaseKinds("type", map[string][]part{
+var bodyParameters = allOf(list(0, maxParameters, anyCaseKinds("type", map[string][]part{
 	"currency": {must("currency", object(
 		must("fallback_value", text(1, maxBody)),
 		must("code", text(3, 3, shape(`^[A-Z]{3}$`, "must be a currency such as USD"))),
@@ -65,7 +66,7 @@ var bodyParameters = list(0, maxParameters, anyCaseKinds("type", map[string][]pa
 	)), parameterName},
 	"date_time": {must("date_time", dateTime), parameterName},
 	"text":      {must("text", text(1, maxBody, filling)), parameterName},
-}), allOrNoneNamed, unique("parameter_name"))
+})), allOrNoneNamed, unique("parameter_name"))
 
 // dateTime shows its fallback; the older parts of a date are still taken.
 var dateTime = object(must("fallback_value", text(1, maxBody)),
@@ -75,7 +76,8 @@ var dateTime = object(must("fallback_value", text(1, maxBody)),
 var parameterName = may("parameter_name", text(1, maxParameterName, shape(`^[a-z0-9_]+$`, "must be lower-case letters a to z, digits and _")))
 
 // allOrNoneNamed demands that parameters go by name or by order, not by both.
-func allOrNoneNamed(c *check, parameters []any) {
+func allOrNoneNamed(c *check, v any) {
+	parameters, _ := v.([]any)
 	named := 0
 	for _, p := range parameters {
 		if dig(p, "parameter_name") != nil {
@@ -142,10 +144,10 @@ var buttons = map[string]struct {
 	"order_details": {parameters: actions(object(must("order_details", anyObject)))},
 	"quick_reply":   {parameters: one("payload", text(1, maxPayload))},
 	"url":           {parameters: one("text", text(1, maxFree))},
-	"voice_call": {bare: true, parameters: list(0, 2, kinds("type", map[string][]part{
+	"voice_call": {bare: true, parameters: allOf(list(0, 2, kinds("type", map[string][]part{
 		"payload":     {must("payload", text(0, maxCallPayload))},
 		"ttl_minutes": {must("ttl_minutes", number(1, maxCallMinutes))},
-	}), unique("type"))},
+	})), unique("type"))},
 }
 
 // one is the single parameter of a button.
@@ -162,11 +164,11 @@ var offer = kinds("type", map[string][]part{
 // templateCard is a card of a carousel, with components of its own.
 var templateCard = object(
 	must("card_index", number(0, maxCards-1)),
-	must("components", list(0, maxComponents, anyCaseKinds("type", map[string][]part{
+	must("components", allOf(list(0, maxComponents, anyCaseKinds("type", map[string][]part{
 		"body":   {must("parameters", bodyParameters)},
 		"button": templateButton,
 		"header": {must("parameters", list(0, 1, headerParameter))},
-	}), unique("index"), onceEach)),
+	})), unique("index"), onceEach)),
 )
 
 var templateButton = []part{must("sub_type", anything), may("index", buttonIndex), may("parameters", anything), whole(buttonParameters)}

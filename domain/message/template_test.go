@@ -1,6 +1,9 @@
 package message_test
 
-import "testing"
+import (
+	"strconv"
+	"testing"
+)
 
 // Templates: name and language, and each component with its parameters.
 func TestTemplate(t *testing.T) {
@@ -129,10 +132,14 @@ func TestTemplateCarousel(t *testing.T) {
 	second := func(component string) string {
 		return carousel(`[` + first + `,{"card_index":1,"components":[` + component + `]}]`)
 	}
+	again := "" // the same card, ten times more
+	for i := range 10 {
+		again += " " + at + "/" + strconv.Itoa(i+1) + "/card_index"
+	}
 	judge(t, map[string]row{
 		"two":                     {second(`{"type":"button","sub_type":"quick_reply","index":"0","parameters":[{"type":"payload","payload":"p"}]}`), ""},
 		"one":                     {carousel(`[` + first + `]`), at},
-		"eleven":                  {carousel(times(11, first)), at},
+		"eleven":                  {carousel(times(11, first)), at + again},
 		"one index twice":         {carousel(`[` + first + `,` + first + `]`), at + "/1/card_index"},
 		"a carousel in it":        {second(`{"type":"carousel","cards":[]}`), at + "/1/components/0/type"},
 		"a fault at the far end":  {second(`{"type":"button","sub_type":"url","index":"1","parameters":[{"type":"text","text":""}]}`), at + "/1/components/0/parameters/0/text"},
