@@ -73,7 +73,7 @@ func (s *Server) authorize(c *fiber.Ctx, need access, path string) (caller, tena
 	}
 	if open := s.cfg.AdminKey == ""; !who.admin && who.KeyID == "" && !open {
 		return caller{}, tenant.View{}, domain.Errorf(domain.Denied, nil,
-			"this needs a credential: send the header Authorization: Bearer <key>")
+			"this needs a credential: send the header Authorization, with the word Bearer and a key")
 	}
 	var view tenant.View
 	if strings.Contains(path, tenantParam) || path == graphPath {
@@ -127,7 +127,7 @@ func (s *Server) identify(c *fiber.Ctx) (caller, error) {
 	}
 	scheme, key, ok := strings.Cut(string(shown[0]), " ")
 	if len(shown) > 1 || !ok || !strings.EqualFold(scheme, "Bearer") {
-		return caller{}, domain.Errorf(domain.Denied, nil, "send one header Authorization: Bearer <key>")
+		return caller{}, domain.Errorf(domain.Denied, nil, "send one header Authorization, with the word Bearer and a key")
 	}
 	if s.isAdminKey(key) {
 		return caller{admin: true}, nil

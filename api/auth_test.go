@@ -68,6 +68,9 @@ func TestAccess(t *testing.T) {
 				if r.StatusCode == 401 && r.Header.Get("WWW-Authenticate") == "" {
 					t.Errorf("%s %s as %s: 401 without WWW-Authenticate", rt.method, rt.path, c.name)
 				}
+				if r.StatusCode == 401 && strings.Contains(r.body, `\u00`) {
+					t.Errorf("%s %s as %s: not for people to read: %s", rt.method, rt.path, c.name, r.body)
+				}
 			}
 		}
 	}

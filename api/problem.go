@@ -2,7 +2,6 @@ package api
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"log/slog"
 	"math"
@@ -78,7 +77,7 @@ func (s *Server) refuse(c *fiber.Ctx, route string, err error) {
 	if graphShape.MatchString(c.Path()) { // whose clients know Meta's errors
 		words, contentType = graphProblem(e, p), fiber.MIMEApplicationJSON
 	}
-	body, err := json.Marshal(words)
+	body, err := domain.JSON(words) // as read by people: no letter of it is escaped for HTML
 	if err != nil {
 		body = []byte("{}") // strings and an int; marshalling them cannot fail
 	}

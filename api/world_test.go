@@ -262,6 +262,9 @@ func checkProblem(t *testing.T, r reply, status int, kind domain.ErrKind, pointe
 	if got := r.Header.Get("Content-Type"); got != "application/problem+json" {
 		t.Errorf("content type %q", got)
 	}
+	if strings.Contains(r.body, `\u00`) {
+		t.Errorf("not for people to read: %s", r.body)
+	}
 	var p problem
 	if err := json.Unmarshal([]byte(r.body), &p); err != nil {
 		t.Fatalf("%v in %s", err, r.body)
