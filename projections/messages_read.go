@@ -60,7 +60,8 @@ func (l *Library) Find(ctx context.Context, t domain.TenantID, id domain.Message
 
 // fate is what the fold of the message's own events would tell.
 func (m *messageDoc) fate() message.Fate {
-	f := message.Fate{Accepted: m.Accepted, Dead: m.Dead, Ended: m.Ended, Certain: !m.Accepted}
+	// The timeline may have lost an attempt in doubt; the document has not.
+	f := message.Fate{Accepted: m.Accepted, Dead: m.Dead, Ended: m.Ended, Certain: !m.Accepted && len(m.Doubts) == 0}
 	timeline := m.entries()
 	for _, e := range timeline {
 		if e.Type != message.TypeStatusReceived {

@@ -71,6 +71,11 @@ func TestFindTellsTheFate(t *testing.T) {
 		"msg_redriven":  {request(), &message.SendDeadLettered{Reason: "poison"}, &message.SendRedriven{}},
 		"msg_expired":   {request(), &message.SendExpired{}},
 	}
+	held := []domain.Fact{request(), tried(1), &message.OutcomeUnknown{Attempt: 1}}
+	for n := 2; n < domain.MaxTimeline; n++ { // more than a timeline keeps
+		held = append(held, tried(n), &message.SendRefused{Attempt: n, Hold: true})
+	}
+	lives["msg_held"] = append(held, &message.SendCancelled{})
 	want := map[domain.MessageID]message.Fate{}
 	for id, life := range lives {
 		var own []domain.Event

@@ -234,6 +234,7 @@ func TestRedriveFromTheArchive(t *testing.T) {
 		"accepted":           {given: life(requested(), tried(1), unknown(1), dead("x"), accepted(1)), kind: domain.Taken},
 		"redriven before":    {given: life(requested(), dead("x"), redriven()), kind: domain.Taken},
 		"its time is over":   {given: life(until(frozen{}.Now()), dead("x")), kind: domain.Taken},
+		"an attempt is lost": {given: life(requested(), tried(2), declined(2), dead("refused")), kind: domain.Unknown},
 		"no longer kept":     {given: life(requested(), dead("x")), err: domain.Errorf(domain.Unknown, nil, "gone"), kind: domain.Unknown},
 		"nobody can say now": {given: life(requested(), dead("x")), err: domain.Errorf(domain.Unavailable, nil, "away"), kind: domain.Unavailable},
 	} {

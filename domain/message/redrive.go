@@ -20,7 +20,8 @@ type Proofs interface {
 // Archive knows messages whose events have left the log.
 type Archive interface {
 	// Life returns all that is known of a message: what was recorded of it before
-	// the call is there. It returns [domain.Unknown] when that is no longer kept.
+	// the call is there, but for events after the first when these are very many.
+	// It returns [domain.Unknown] when that is no longer kept.
 	Life(ctx context.Context, k domain.Key) (Life, error)
 }
 
@@ -166,10 +167,29 @@ func (r *Redriver) archived(ctx context.Context, k domain.Key, last domain.Posit
 		return nil, err
 	case len(life.Own) == 0, life.Own[0].Type != TypeSendRequested:
 		return nil, errForgotten()
+	case !everyAttempt(life.Own):
+		return nil, domain.Errorf(domain.Unknown, nil,
+			"not all of its attempts are kept, so nobody can tell whether one of them was sent; send it as a new message")
 	case life.Own[len(life.Own)-1].Position < last:
 		return nil, domain.Errorf(domain.Taken, nil, "something happened to it just now")
 	}
 	return &life, nil
+}
+
+// everyAttempt reports whether no attempt is missing among the events of a message: an
+// archive keeps so many of one message and no more.
+func everyAttempt(own []domain.Event) bool {
+	kept := 0
+	for _, e := range own {
+		if e.Type != TypeSendAttempted {
+			continue
+		}
+		var f SendAttempted
+		if kept++; e.Decode(&f) != nil || f.Attempt != kept {
+			return false
+		}
+	}
+	return true
 }
 
 // prove returns the acceptance that a status recorded since a position proves.
