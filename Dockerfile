@@ -23,7 +23,7 @@ COPY . .
 ARG TARGETARCH TARGETOS VERSION=dev
 RUN --mount=type=cache,target=/go/build --mount=type=cache,target=/go/pkg/mod \
     GOARCH=${TARGETARCH} GOOS=${TARGETOS} \
-    go build -trimpath -ldflags "-s -w -X main.version=${VERSION}" -o /out/sendlog ./cmd/sendlog \
+    go build -trimpath -pgo=deploy/sendlog.pgo -ldflags "-s -w -X main.version=${VERSION}" -o /out/sendlog ./cmd/sendlog \
     && mkdir /out/data
 
 FROM scratch AS final

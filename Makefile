@@ -6,6 +6,9 @@ BENCHTIME ?= 3s
 EVENTS    ?= 1000000
 VERSION   ?= $(or $(shell git describe --tags --always --dirty 2>/dev/null),dev)
 
+# Where the time of a busy house goes, for the compiler (docs/benchmarks.md).
+PROFILE := $(CURDIR)/deploy/sendlog.pgo
+
 STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 
 # Modules of their own inside this one. They hold test stand-ins whose
@@ -58,7 +61,7 @@ storm: ## kill -9 a process KILLS times (50), in good weather, with every fault 
 		$(GO) test -timeout 30m -count=1 -v -run '^(TestKillNine|TestFaultStorm|TestKeysUnderKills|TestStoppedOwner)$$' ./cmd/sendlog
 
 bench-send: ## measure request to recorded outcome, house, pretend Meta and load in processes of their own
-	$(GO) test -run '^$$' -bench '^BenchmarkSend$$' -benchtime 1x -count $(or $(COUNT),1) -timeout 30m ./cmd/sendlog
+	$(GO) test -pgo=$(PROFILE) -run '^$$' -bench '^BenchmarkSend$$' -benchtime 1x -count $(or $(COUNT),1) -timeout 30m ./cmd/sendlog
 
 bench-peer: ## the same beside the usual design (Express, BullMQ, Redis) in one run; needs redis-server and node
 	@for need in redis-server node npm; do command -v $$need >/dev/null || missing="$$missing $$need"; done; \
@@ -81,7 +84,7 @@ cover: ## show how much of each function the tests reach; coverage.out for the b
 	$(GO) tool cover -func coverage.out
 
 build: ## build bin/sendlog: static, reproducible, knows its version
-	CGO_ENABLED=0 $(GO) build -trimpath -ldflags "-s -w -X main.version=$(VERSION)" -o bin/sendlog ./cmd/sendlog
+	CGO_ENABLED=0 $(GO) build -trimpath -pgo=$(PROFILE) -ldflags "-s -w -X main.version=$(VERSION)" -o bin/sendlog ./cmd/sendlog
 
 image: ## build the container image sendlog:VERSION (needs Docker)
 	docker build --build-arg VERSION=$(VERSION) --tag sendlog:$(VERSION) .
