@@ -130,7 +130,13 @@ func (r *redrives) forget(ctx context.Context, t domain.TenantID) {
 	}
 	r.mu.Unlock()
 	if j != nil {
-		if _, err := r.jobs.Write(ctx, job); err != nil && !errors.Is(err, domain.ErrConflict) {
+		_, err := r.jobs.Write(ctx, job)
+		if err != nil { // nobody will tell of the end
+			r.mu.Lock()
+			delete(r.gone, job.ID)
+			r.mu.Unlock()
+		}
+		if err != nil && !errors.Is(err, domain.ErrConflict) {
 			r.log.Warn("sendlog: an old redrive was not forgotten", "redrive", job.ID, "error", err.Error())
 		}
 	}

@@ -49,7 +49,8 @@ type redrives struct {
 
 	mu     sync.Mutex
 	known  map[string]*redrive
-	change chan struct{} // closed and replaced at every change
+	gone   map[string]bool // forgotten here, until that is told
+	change chan struct{}   // closed and replaced at every change
 }
 
 // redriveConfig is what redrives need.
@@ -75,7 +76,7 @@ type redrive struct {
 
 func newRedrives(c redriveConfig) *redrives {
 	return &redrives{redriveConfig: c, me: domain.NewUUID(), wake: make(chan struct{}, 1), ready: make(chan struct{}),
-		known: map[string]*redrive{}, change: make(chan struct{})}
+		known: map[string]*redrive{}, gone: map[string]bool{}, change: make(chan struct{})}
 }
 
 // run works on redrives until ctx ends, and returns when all have stopped.
@@ -122,6 +123,10 @@ func (r *redrives) heed(job streams.Job, record redriveRecord) {
 	switch {
 	case len(job.Record) == 0:
 		delete(r.known, job.ID)
+		if delete(r.gone, job.ID); job.Version == 0 {
+			r.gone[job.ID] = true
+		}
+	case r.gone[job.ID]: // written before it was forgotten, and told late
 	case j == nil:
 		j = &redrive{}
 		r.known[job.ID] = j

@@ -372,6 +372,28 @@ func TestRedriveMemoryIsBounded(t *testing.T) {
 	}
 }
 
+// What was written of a redrive before it was forgotten may be told afterwards:
+// it stays forgotten, and nothing of it is kept once all is told.
+func TestForgottenRedriveStaysSo(t *testing.T) {
+	t.Parallel()
+	r := newRedrives(redriveConfig{clock: domain.SystemClock{}, log: slog.New(slog.DiscardHandler)})
+	old := redriveRecord{ID: "redrive_x", State: "done", EndedAt: time.Now(), counts: map[letterKind]int{}}
+	data, err := old.encode()
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.take(streams.Job{ID: old.ID, Record: data, Version: 1})
+	r.take(streams.Job{ID: old.ID}) // as forget does before it writes
+	r.take(streams.Job{ID: old.ID, Record: data, Version: 2})
+	if all := r.Redrives(""); len(all) != 0 {
+		t.Errorf("it came back: %+v", all)
+	}
+	r.take(streams.Job{ID: old.ID, Version: 3})
+	if len(r.known)+len(r.gone) != 0 {
+		t.Errorf("known %v, gone %v", r.known, r.gone)
+	}
+}
+
 // A redrive that loses the read models, or the log, fails with words that tell
 // nothing of the inside, and the next one may begin.
 func TestRedriveFails(t *testing.T) {
