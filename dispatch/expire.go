@@ -118,7 +118,7 @@ func (l *lane) standing() (oldest *line, b Backlog) {
 func (l *lane) expire(v Delivery) {
 	var err error
 	defer poisoned(&err) // its turn tells
-	p := &pursuit{d: l.d, job: &job{event: v.Event, key: v.Event.Key, delivery: v}, key: v.Event.Key, stop: l.stop, calls: l.calls}
+	p := l.pursuit(&job{event: v.Event, key: v.Event.Key, delivery: v})
 	for v.Err == nil {
 		if err = p.load(l.stop); err != nil {
 			return

@@ -82,7 +82,6 @@ type job struct {
 	bad     error    // why it cannot be read
 	sleeper *sleeper // that was woken to be this job
 	remains bool     // it does not sleep
-	left    bool     // it does
 	over    bool     // it was looked at because its time is over
 
 	mu       sync.Mutex
@@ -181,16 +180,21 @@ func (l *lane) take(v Delivery) {
 	l.place(v)
 }
 
-// admit makes a delivery a job of its line. The caller holds the lock.
-func (l *lane) admit(n *line, v Delivery, owed bool) {
-	j := &job{event: v.Event, key: v.Event.Key, line: n, owed: owed, bad: v.Err, handle: handleOf(v), delivery: v}
-	var asked message.Options
+// newJob is the job of a delivery, and what it asks for.
+func newJob(n *line, v Delivery) (j *job, asked message.Options) {
+	j = &job{event: v.Event, key: v.Event.Key, line: n, bad: v.Err, handle: handleOf(v), delivery: v, template: asksTemplate(v.Event)}
 	j.chain, asked = readUp(v.Event)
 	j.sendAt, j.expires = asked.SendAt, asked.ExpiresAt
+	return j, asked
+}
+
+// admit makes a delivery a job of its line. The caller holds the lock.
+func (l *lane) admit(n *line, v Delivery, owed bool) {
+	j, asked := newJob(n, v)
+	j.owed = owed
 	if v.Due && l.over(asked) {
 		j.chain, j.remains = alone(v.Event), true // nobody is sent anything, so nobody waits
 	}
-	j.template = asksTemplate(v.Event)
 	l.held[j.handle] = j
 	n.add(j)
 	ahead := j.sendAt.Sub(l.d.Clock.Now())
@@ -252,7 +256,7 @@ func (l *lane) schedule(j *job) error {
 	if err := l.d.Schedule.Schedule(l.stop, j.latest(), j.sendAt); err != nil {
 		return err
 	}
-	p := &pursuit{d: l.d, job: j, key: j.key, stop: l.stop, calls: l.calls}
+	p := l.pursuit(j)
 	if err := p.load(l.stop); err != nil || p.next().Do != message.Nothing {
 		return err
 	}

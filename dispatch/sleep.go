@@ -150,7 +150,6 @@ func (l *lane) rest(j *job, e *leave) bool {
 
 // forgo forgets a job whose message sleeps.
 func (l *lane) forgo(j *job) {
-	j.left = true
 	if j.sleeper == nil {
 		l.finish(j.latest())
 		if j.handle.place > 0 {
@@ -310,10 +309,8 @@ func (l *lane) wake(s *sleeper) {
 		}
 		v := page[0]
 		n := l.line(s.line, s.key.Tenant)
-		j := &job{event: v.Event, key: v.Event.Key, line: n, bad: v.Err, handle: handleOf(v), delivery: v, chain: s.chain, sleeper: s}
-		_, asked := readUp(v.Event)
-		j.expires = asked.ExpiresAt
-		s.job = j
+		j, _ := newJob(n, v)
+		j.chain, j.sleeper, s.job = s.chain, s, j
 		l.held[j.handle] = j
 		n.add(j)
 		l.chains[s.chain] = slices.Insert(l.chains[s.chain], 0, j)
