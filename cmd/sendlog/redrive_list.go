@@ -49,16 +49,12 @@ func (r *redrives) start(ctx context.Context, w api.RedriveWish) (string, error)
 	if err := r.admit(&record); err != nil {
 		return "", err
 	}
-	data, err := record.encode()
-	if err != nil {
-		return "", domain.Errorf(domain.Bug, err, "a redrive cannot be recorded")
-	}
-	version, err := r.jobs.Write(ctx, streams.Job{ID: record.ID, Record: data})
+	job, err := r.write(ctx, record, 0)
 	if err != nil {
 		return "", err
 	}
 	r.mu.Lock()
-	r.heed(streams.Job{ID: record.ID, Record: data, Version: version}, record)
+	r.heed(job, record)
 	r.mu.Unlock()
 	r.forget(ctx, record.Filter.Tenant)
 	return record.ID, nil
@@ -123,22 +119,22 @@ func (r *redrives) forget(ctx context.Context, t domain.TenantID) {
 	if j == nil {
 		j = spare(all, keptInAll)
 	}
-	var job streams.Job
-	if j != nil {
-		job = streams.Job{ID: j.record.ID, Version: j.version}
-		r.heed(streams.Job{ID: job.ID}, redriveRecord{})
+	if j == nil {
+		r.mu.Unlock()
+		return
 	}
+	job := streams.Job{ID: j.record.ID, Version: j.version}
+	r.heed(streams.Job{ID: job.ID}, redriveRecord{})
 	r.mu.Unlock()
-	if j != nil {
-		_, err := r.jobs.Write(ctx, job)
-		if err != nil { // nobody will tell of the end
-			r.mu.Lock()
-			delete(r.gone, job.ID)
-			r.mu.Unlock()
-		}
-		if err != nil && !errors.Is(err, domain.ErrConflict) {
-			r.log.Warn("sendlog: an old redrive was not forgotten", "redrive", job.ID, "error", err.Error())
-		}
+	_, err := r.jobs.Write(ctx, job)
+	if err == nil {
+		return
+	}
+	r.mu.Lock()
+	delete(r.gone, job.ID) // nobody will tell of the end
+	r.mu.Unlock()
+	if !errors.Is(err, domain.ErrConflict) {
+		r.log.Warn("sendlog: an old redrive was not forgotten", "redrive", job.ID, "error", err.Error())
 	}
 }
 
@@ -237,11 +233,7 @@ func (r *redrives) CancelRedrive(ctx context.Context, t domain.TenantID, id stri
 // false when that process was faster.
 func (r *redrives) wishEnd(ctx context.Context, record redriveRecord, version uint64, change <-chan struct{}) (bool, error) {
 	record.Cancel = true
-	data, err := record.encode()
-	if err != nil {
-		return false, domain.Errorf(domain.Bug, err, "a redrive cannot be recorded")
-	}
-	version, err = r.jobs.Write(ctx, streams.Job{ID: record.ID, Record: data, Version: version})
+	job, err := r.write(ctx, record, version)
 	if errors.Is(err, domain.ErrConflict) {
 		select {
 		case <-change:
@@ -251,7 +243,7 @@ func (r *redrives) wishEnd(ctx context.Context, record redriveRecord, version ui
 		}
 	}
 	if err == nil {
-		r.take(streams.Job{ID: record.ID, Record: data, Version: version})
+		r.take(job)
 	}
 	return err == nil, err
 }

@@ -181,6 +181,18 @@ func (r *redrives) attend(ctx context.Context, working *sync.WaitGroup) {
 	}
 }
 
+// write writes a record over the version that is known, and returns it as it is
+// kept then.
+func (r *redrives) write(ctx context.Context, record redriveRecord, version uint64) (streams.Job, error) {
+	data, err := record.encode()
+	if err != nil {
+		return streams.Job{}, domain.Errorf(domain.Bug, err, "a redrive cannot be recorded")
+	}
+	job := streams.Job{ID: record.ID, Record: data, Version: version}
+	job.Version, err = r.jobs.Write(ctx, job)
+	return job, err
+}
+
 // errOvertaken says that another process works a redrive.
 var errOvertaken = errors.New("another process works this redrive")
 
@@ -200,14 +212,10 @@ func (r *redrives) save(ctx context.Context, w *redriveWork, change func(*redriv
 		record, version, news := j.record.clone(), j.version, r.change
 		r.mu.Unlock()
 		change(&record)
-		data, err := record.encode()
-		if err != nil {
-			return domain.Errorf(domain.Bug, err, "a redrive cannot be recorded")
-		}
-		version, err = r.jobs.Write(ctx, streams.Job{ID: record.ID, Record: data, Version: version})
+		job, err := r.write(ctx, record, version)
 		if err == nil {
 			r.mu.Lock()
-			j.version, j.heard = max(j.version, version), r.clock.Now()
+			j.version, j.heard = max(j.version, job.Version), r.clock.Now()
 			w.saved = j.heard
 			change(&j.record)
 			r.mu.Unlock()
