@@ -10,8 +10,8 @@ import (
 
 // What is over is never sent, and when its turn comes that is recorded. Who waits
 // behind others that stand still is to learn it before: each expireEvery the jobs
-// and the sleepers of a lane are looked through, and a part of one backlog that stands still, at most
-// expirePages portions of the log.
+// and the sleepers of a lane are looked through, and a part of one backlog that
+// stands still, at most expirePages portions of the log.
 const (
 	expireEvery = 10 * time.Second
 	expirePages = 10

@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"encoding/base32"
 	"encoding/binary"
+	"hash/fnv"
 
 	"github.com/google/uuid"
 )
@@ -33,11 +34,9 @@ const Lanes = 16
 // the phone_number_id modulo [Lanes], the same value JetStream's own
 // partition() mapping gives.
 func Lane(n NumberID) int {
-	h := uint32(2166136261)
-	for _, c := range []byte(n) {
-		h = (h ^ uint32(c)) * 16777619
-	}
-	return int(h % Lanes)
+	h := fnv.New32a()
+	h.Write([]byte(n))
+	return int(h.Sum32() % Lanes)
 }
 
 // ValidToken reports whether s may be one token of a subject: 1..64

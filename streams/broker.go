@@ -37,7 +37,7 @@ type Broker struct {
 	room     func() (most, free int64, err error) // of the log in this process (bytes); nil as disk is
 	codec    codec
 	marks    marks
-	shelves  atomic.Pointer[months] // the archive, as it was when it was last looked up
+	archived atomic.Pointer[months] // the archive, as it was when it was last looked up
 	recent   recent
 	newer    newer
 	away     breaks // of the reader's connection

@@ -50,8 +50,9 @@ func (j *Jobs) Write(ctx context.Context, job Job) (version uint64, err error) {
 
 // Follow hands the newest record of every job to take, and then each as it is
 // written, this process's own too, until ctx ends; one that is written over
-// before it is handed on is left out. It outlives a log that is away for a while. caughtUp is called once, when all that was recorded before
-// the call has been handed over.
+// before it is handed on is left out. It outlives a log that is away for a while.
+// caughtUp is called once, when all that was recorded before the call has been
+// handed over.
 func (j *Jobs) Follow(ctx context.Context, take func(Job), caughtUp func()) error {
 	s, err := j.b.reader.Stream(ctx, streamJobs)
 	if err != nil {

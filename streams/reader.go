@@ -322,7 +322,7 @@ func (r *Reader) at(ctx context.Context, position uint64) (domain.Event, error) 
 	if !notFound(err) {
 		return domain.Event{}, unreadable(fmt.Errorf("read an event: %w", err))
 	}
-	name, err := r.b.shelved(ctx, position)
+	name, err := r.b.monthOf(ctx, position)
 	if err != nil {
 		return domain.Event{}, err
 	}
@@ -332,7 +332,7 @@ func (r *Reader) at(ctx context.Context, position uint64) (domain.Event, error) 
 	}
 	switch {
 	case notFound(err), errors.Is(err, jetstream.ErrStreamNotFound):
-		r.b.shelves.Store(nil) // what was known of the archive is outdated
+		r.b.archived.Store(nil) // what was known of the archive is outdated
 		return domain.Event{}, errNotKept()
 	case err != nil:
 		return domain.Event{}, unreadable(fmt.Errorf("read an archived event: %w", err))
@@ -348,10 +348,10 @@ func readUp(e domain.Event, err error) (domain.Event, error) {
 	return e, err
 }
 
-// shelved returns the archive stream that holds a position. What is known of
+// monthOf returns the archive stream that holds a position. What is known of
 // the archive is looked up again when it does not say.
-func (b *Broker) shelved(ctx context.Context, position uint64) (string, error) {
-	if known := b.shelves.Load(); known != nil {
+func (b *Broker) monthOf(ctx context.Context, position uint64) (string, error) {
+	if known := b.archived.Load(); known != nil {
 		if m, ok := known.of(position); ok {
 			return m.name, nil
 		}
@@ -360,7 +360,7 @@ func (b *Broker) shelved(ctx context.Context, position uint64) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	b.shelves.Store(&archive)
+	b.archived.Store(&archive)
 	if m, ok := archive.of(position); ok {
 		return m.name, nil
 	}
@@ -377,7 +377,7 @@ func (r *Reader) Kept(ctx context.Context) (domain.Position, error) {
 	if err != nil {
 		return 0, err
 	}
-	r.b.shelves.Store(&archive)
+	r.b.archived.Store(&archive)
 	return domain.Position(archive.begin()), nil
 }
 

@@ -152,8 +152,8 @@ func (b *Broker) copies(ctx context.Context, subject string, after uint64, most 
 const parkMargin = 10 * time.Minute
 
 // Park keeps a copy of a request that has to wait, as durably as an append, and
-// returns its place. Whoever is done with it calls [Broker.Unshelve]. While it is there, what was recorded of it
-// up to 10 minutes before, and since, stays hot.
+// returns its place. Whoever is done with it calls [Broker.Unshelve]. While it is
+// there, what was recorded of it up to 10 minutes before, and since, stays hot.
 func (b *Broker) Park(ctx context.Context, d Delivery) (place uint64, err error) {
 	subject, err := waitSubject(d.Event.Key)
 	if err != nil {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"encoding/json"
+	"hash/fnv"
 	"slices"
 	"strconv"
 	"strings"
@@ -192,14 +193,11 @@ func (c collection) row(d projections.Doc) ([]any, error) {
 // hash is the number of some texts, in their order (FNV-1a; each ends with a
 // byte that no text has).
 func hash(texts ...string) int64 {
-	h := uint64(14695981039346656037)
+	h := fnv.New64a()
 	for _, s := range texts {
-		for i := range len(s) {
-			h = (h ^ uint64(s[i])) * 1099511628211
-		}
-		h = (h ^ 0xff) * 1099511628211
+		h.Write(append([]byte(s), 0xff))
 	}
-	return int64(h)
+	return int64(h.Sum64())
 }
 
 // quote makes an identifier of a name.
