@@ -39,11 +39,9 @@ type follower struct {
 	from   domain.Position
 	at     domain.Position
 	seen   map[domain.MessageID]message.StatusReceived
-	// noticed tells who is watched for whether one has been read.
-	noticed map[domain.MessageID]bool
-	moved   chan struct{} // closed and replaced at every change
-	stop    context.CancelFunc
-	err     error // why it reads no more; nil while it does
+	moved  chan struct{} // closed and replaced at every change
+	stop   context.CancelFunc
+	err    error // why it reads no more; nil while it does
 }
 
 func newReconciler(f Facts, l *slog.Logger) *reconciler {
@@ -58,8 +56,6 @@ type inquiry struct {
 	id     domain.MessageID
 	since  domain.Position
 	run    int // the reading that it knows to have begun early enough
-	// watches says that it is one of those that only want to be told.
-	watches bool
 }
 
 // ask begins an inquiry; close ends it.
@@ -82,9 +78,6 @@ func (q *inquiry) close() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	f := r.numbers[q.number]
-	if q.watches {
-		delete(f.noticed, q.id)
-	}
 	if f.wanted[q.id]--; f.wanted[q.id] == 0 {
 		delete(f.wanted, q.id)
 	}
@@ -105,14 +98,9 @@ func (r *reconciler) watch(k domain.Key, since domain.Position) *inquiry {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	f := r.numbers[q.number]
-	if f.noticed == nil {
-		f.noticed = map[domain.MessageID]bool{}
-	}
 	if f.stop == nil || f.err != nil || since < f.from {
 		r.start(q.number, f, since)
 	}
-	_, f.noticed[q.id] = f.seen[q.id]
-	q.watches = true
 	return q
 }
 
@@ -125,7 +113,8 @@ func (q *inquiry) noticed() bool {
 	if f.stop == nil || f.err != nil {
 		q.r.start(q.number, f, q.since)
 	}
-	return f.noticed[q.id]
+	_, seen := f.seen[q.id]
+	return seen
 }
 
 // look returns the status if one has been read, how far the reading is, and a
@@ -200,9 +189,6 @@ func (f *follower) note(at domain.Position, s message.StatusReceived) {
 			maps.DeleteFunc(f.seen, func(id domain.MessageID, _ message.StatusReceived) bool { return f.wanted[id] == 0 })
 		}
 		f.seen[s.Message] = s
-	}
-	if _, watched := f.noticed[s.Message]; watched {
-		f.noticed[s.Message] = true
 	}
 	f.wake()
 }
