@@ -128,13 +128,7 @@ func (s *watched) send(c cloudapi.Call) cloudapi.Outcome {
 // restricted now and then, neither they nor the others overtake their like.
 func TestBacklogKeepsEverything(t *testing.T) {
 	t.Parallel()
-	seed := rand.Uint64()
-	for run := range uint64(6) {
-		t.Run(fmt.Sprint("seed ", seed+run), func(t *testing.T) {
-			t.Parallel()
-			keepsEverything(t, rand.New(rand.NewPCG(seed+run, 1)), run%3 == 0, run%2 == 0)
-		})
-	}
+	seeded(t, 6, func(t *testing.T, rng *rand.Rand, run int) { keepsEverything(t, rng, run%3 == 0, run%2 == 0) })
 }
 
 func keepsEverything(t *testing.T, rng *rand.Rand, calm, restricted bool) {

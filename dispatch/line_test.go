@@ -1,6 +1,7 @@
 package dispatch
 
 import (
+	"fmt"
 	"math/rand/v2"
 	"slices"
 	"testing"
@@ -37,5 +38,17 @@ func TestOldestOfALine(t *testing.T) {
 		if n.oldest() != want || n.jobs != len(jobs) {
 			t.Fatalf("seed %d: the oldest of %d is %d, want %d of %d", seed, n.jobs, n.oldest(), want, len(jobs))
 		}
+	}
+}
+
+// seeded runs a test with so many seeds, each of which its name tells.
+func seeded(t *testing.T, runs int, test func(t *testing.T, rng *rand.Rand, run int)) {
+	first := rand.Uint64()
+	for run := range runs {
+		seed := first + uint64(run)
+		t.Run(fmt.Sprint("seed ", seed), func(t *testing.T) {
+			t.Parallel()
+			test(t, rand.New(rand.NewPCG(seed, 1)), run)
+		})
 	}
 }

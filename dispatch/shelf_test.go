@@ -152,13 +152,7 @@ func (s *watched) wantOrder(want map[string][]domain.MessageID) {
 // leaves in the order in which it was due.
 func TestShelvesKeepEverything(t *testing.T) {
 	t.Parallel()
-	seed := rand.Uint64()
-	for run := range uint64(4) {
-		t.Run(fmt.Sprint("seed ", seed+run), func(t *testing.T) {
-			t.Parallel()
-			shelvesKeepEverything(t, rand.New(rand.NewPCG(seed+run, 2)))
-		})
-	}
+	seeded(t, 4, func(t *testing.T, rng *rand.Rand, _ int) { shelvesKeepEverything(t, rng) })
 }
 
 func shelvesKeepEverything(t *testing.T, rng *rand.Rand) {

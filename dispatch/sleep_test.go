@@ -65,13 +65,7 @@ func TestLongWaitsHoldUpNobody(t *testing.T) {
 // nothing is lost.
 func TestSleepersKeepTheirPlace(t *testing.T) {
 	t.Parallel()
-	seed := rand.Uint64()
-	for run := range uint64(4) {
-		t.Run(fmt.Sprint("seed ", seed+run), func(t *testing.T) {
-			t.Parallel()
-			sleepersKeepTheirPlace(t, rand.New(rand.NewPCG(seed+run, 4)))
-		})
-	}
+	seeded(t, 4, func(t *testing.T, rng *rand.Rand, _ int) { sleepersKeepTheirPlace(t, rng) })
 }
 
 func sleepersKeepTheirPlace(t *testing.T, rng *rand.Rand) {

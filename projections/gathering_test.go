@@ -55,12 +55,7 @@ func crowd(t *testing.T, w *world) *projections.Library {
 		}
 	}
 	<-clock.gathering
-	for _, h := range l.Health() { // what was read before that is written
-		for h.Position < 80 && h.Err == nil {
-			time.Sleep(time.Millisecond)
-			h = healthOf(l, h.Model)
-		}
-	}
+	holds(t, l, 80) // what was read before that is written
 	return l
 }
 
@@ -72,12 +67,7 @@ func TestGatheringIsCutShort(t *testing.T) {
 		"by who waits for a position": func(_ *testing.T, w *world, l *projections.Library) { w.wait(l) },
 		"by who waits for news": func(t *testing.T, w *world, l *projections.Library) {
 			defer l.Hurry()()
-			for len(w.heard.kinds("msg_awaited")) == 0 {
-				if err := t.Context().Err(); err != nil {
-					t.Fatal(err)
-				}
-				time.Sleep(time.Millisecond)
-			}
+			until(t, "the news", func() bool { return len(w.heard.kinds("msg_awaited")) > 0 })
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -108,23 +98,23 @@ func TestNobodyGathersWhileSomebodyWaits(t *testing.T) {
 			events = append(events, w.request(domain.MessageID(fmt.Sprintf("msg_x%d_%d", turn, i)), "+15550001111", "one of many"))
 		}
 		at := w.log.add(events...)
-		for _, h := range l.Health() {
-			for h.Position < at { // by nobody who would hurry it
-				if h.Err != nil {
-					t.Fatal(h.Err)
-				}
-				time.Sleep(time.Millisecond)
-				h = healthOf(l, h.Model)
-			}
-		}
+		holds(t, l, at)
 	}
 }
 
-func healthOf(l *projections.Library, model string) projections.Health {
-	for _, h := range l.Health() {
-		if h.Model == model {
-			return h
+// holds returns when all models have got to a position, without hurrying them as
+// [projections.Library.WaitFor] does.
+func holds(t *testing.T, l *projections.Library, at domain.Position) {
+	t.Helper()
+	until(t, "the models", func() bool {
+		for _, h := range l.Health() {
+			if h.Err != nil {
+				t.Fatal(h.Err)
+			}
+			if h.Position < at {
+				return false
+			}
 		}
-	}
-	return projections.Health{}
+		return true
+	})
 }

@@ -270,6 +270,21 @@ func noon(seconds int) time.Time {
 
 func out(id domain.MessageID) domain.Key { return message.OutgoingKey(tenA, numA, id) }
 
+// until polls a fact that has no signal of its own.
+func until(t testing.TB, what string, is func() bool) {
+	t.Helper()
+	deadline := time.After(30 * time.Second)
+	tick := time.NewTicker(time.Millisecond)
+	defer tick.Stop()
+	for !is() {
+		select {
+		case <-tick.C:
+		case <-deadline:
+			t.Fatalf("waited in vain for %s", what)
+		}
+	}
+}
+
 func must(t testing.TB, err error) {
 	t.Helper()
 	if err != nil {

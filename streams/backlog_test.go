@@ -365,46 +365,39 @@ func TestUnknownBacklogIsToldOf(t *testing.T) {
 // lane finds out, and what it does not know to be covered stays covered.
 func TestBacklogHasOneOwner(t *testing.T) {
 	t.Parallel()
-	for name, log := range map[string]func(t *testing.T) *streams.Broker{
-		"one node":    func(t *testing.T) *streams.Broker { return oneNode(t, streams.Strict) },
-		"three nodes": func(t *testing.T) *streams.Broker { return threeNodes(t) },
-	} {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			b := log(t)
-			lane := domain.Lane(number)
-			l := streams.Backlog{Tenant: tenantA, Number: number, From: 5}
-			old := opened(t, b, l)
-			if _, err := b.OpenBacklog(t.Context(), l); !errors.Is(err, domain.ErrConflict) {
-				t.Errorf("opened twice: %v", err)
-			}
-			taken, err := b.Backlogs(t.Context(), lane)
-			if err != nil || len(taken) != 1 || taken[0].From != 5 {
-				t.Fatalf("%v, %v", taken, err)
-			}
-			old.From = 9
-			if _, err := b.AdvanceBacklog(t.Context(), old); !errors.Is(err, domain.ErrConflict) {
-				t.Errorf("moved by a former owner: %v", err)
-			}
-			if err := b.CloseBacklog(t.Context(), old); !errors.Is(err, domain.ErrConflict) {
-				t.Errorf("closed by a former owner: %v", err)
-			}
-			now := taken[0]
-			if now.Version, err = b.AdvanceBacklog(t.Context(), now); err != nil {
-				t.Fatal(err)
-			}
-			if err := b.CloseBacklog(t.Context(), now); err != nil {
-				t.Error(err)
-			}
-			if left, err := b.Backlogs(t.Context(), lane); err != nil || len(left) != 0 {
-				t.Errorf("left: %v, %v", left, err)
-			}
-			if err := b.CloseBacklog(t.Context(), now); err != nil {
-				t.Errorf("closing twice: %v", err)
-			}
-			if _, err := b.OpenBacklog(t.Context(), l); err != nil {
-				t.Errorf("opening again: %v", err)
-			}
-		})
-	}
+	oneAndThree(t, func(t *testing.T, b *streams.Broker) {
+		lane := domain.Lane(number)
+		l := streams.Backlog{Tenant: tenantA, Number: number, From: 5}
+		old := opened(t, b, l)
+		if _, err := b.OpenBacklog(t.Context(), l); !errors.Is(err, domain.ErrConflict) {
+			t.Errorf("opened twice: %v", err)
+		}
+		taken, err := b.Backlogs(t.Context(), lane)
+		if err != nil || len(taken) != 1 || taken[0].From != 5 {
+			t.Fatalf("%v, %v", taken, err)
+		}
+		old.From = 9
+		if _, err := b.AdvanceBacklog(t.Context(), old); !errors.Is(err, domain.ErrConflict) {
+			t.Errorf("moved by a former owner: %v", err)
+		}
+		if err := b.CloseBacklog(t.Context(), old); !errors.Is(err, domain.ErrConflict) {
+			t.Errorf("closed by a former owner: %v", err)
+		}
+		now := taken[0]
+		if now.Version, err = b.AdvanceBacklog(t.Context(), now); err != nil {
+			t.Fatal(err)
+		}
+		if err := b.CloseBacklog(t.Context(), now); err != nil {
+			t.Error(err)
+		}
+		if left, err := b.Backlogs(t.Context(), lane); err != nil || len(left) != 0 {
+			t.Errorf("left: %v, %v", left, err)
+		}
+		if err := b.CloseBacklog(t.Context(), now); err != nil {
+			t.Errorf("closing twice: %v", err)
+		}
+		if _, err := b.OpenBacklog(t.Context(), l); err != nil {
+			t.Errorf("opening again: %v", err)
+		}
+	})
 }

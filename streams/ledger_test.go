@@ -14,69 +14,62 @@ import (
 // has its own.
 func TestLedger(t *testing.T) {
 	t.Parallel()
-	for name, open := range map[string]func(*testing.T) *streams.Broker{
-		"one node":    func(t *testing.T) *streams.Broker { return oneNode(t, streams.Strict) },
-		"three nodes": func(t *testing.T) *streams.Broker { return threeNodes(t) },
-	} {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			b := open(t)
-			var ledgers []*streams.Ledger
-			for range 3 {
-				l, err := b.Ledger(t.Context())
-				if err != nil {
-					t.Fatal(err)
-				}
-				ledgers = append(ledgers, l)
+	oneAndThree(t, func(t *testing.T, b *streams.Broker) {
+		var ledgers []*streams.Ledger
+		for range 3 {
+			l, err := b.Ledger(t.Context())
+			if err != nil {
+				t.Fatal(err)
 			}
-			take := func(l *streams.Ledger, tenant domain.TenantID, day string, want, limit int) (int, int) {
-				got, left, err := l.Take(t.Context(), tenant, day, want, limit)
-				if err != nil {
-					t.Error(err)
-				}
-				return got, left
+			ledgers = append(ledgers, l)
+		}
+		take := func(l *streams.Ledger, tenant domain.TenantID, day string, want, limit int) (int, int) {
+			got, left, err := l.Take(t.Context(), tenant, day, want, limit)
+			if err != nil {
+				t.Error(err)
 			}
-			var (
-				mu  sync.Mutex
-				sum int
-				wg  sync.WaitGroup
-			)
-			for i := range 24 {
-				wg.Go(func() {
-					got, _ := take(ledgers[i%3], tenantA, "20261103", 7, 100)
-					mu.Lock()
-					defer mu.Unlock()
-					sum += got
-				})
+			return got, left
+		}
+		var (
+			mu  sync.Mutex
+			sum int
+			wg  sync.WaitGroup
+		)
+		for i := range 24 {
+			wg.Go(func() {
+				got, _ := take(ledgers[i%3], tenantA, "20261103", 7, 100)
+				mu.Lock()
+				defer mu.Unlock()
+				sum += got
+			})
+		}
+		wg.Wait()
+		if sum != 100 {
+			t.Errorf("%d taken of 100", sum)
+		}
+		if got, left := take(ledgers[0], tenantA, "20261103", 1, 100); got != 0 || left != 0 {
+			t.Errorf("after the end: %d, %d left", got, left)
+		}
+		if got, left := take(ledgers[0], tenantA, "20261103", 3, 105); got != 3 || left != 2 {
+			t.Errorf("of a raised limit: %d, %d left", got, left)
+		}
+		if got, left := take(ledgers[0], tenantA, "20261103", 3, 50); got != 0 || left != 0 {
+			t.Errorf("of a lowered limit: %d, %d left", got, left)
+		}
+		for _, other := range [][2]string{{string(tenantB), "20261103"}, {string(tenantA), "20261104"}} {
+			if got, left := take(ledgers[1], domain.TenantID(other[0]), other[1], 4, 5); got != 4 || left != 1 {
+				t.Errorf("%v: %d, %d left", other, got, left)
 			}
-			wg.Wait()
-			if sum != 100 {
-				t.Errorf("%d taken of 100", sum)
-			}
-			if got, left := take(ledgers[0], tenantA, "20261103", 1, 100); got != 0 || left != 0 {
-				t.Errorf("after the end: %d, %d left", got, left)
-			}
-			if got, left := take(ledgers[0], tenantA, "20261103", 3, 105); got != 3 || left != 2 {
-				t.Errorf("of a raised limit: %d, %d left", got, left)
-			}
-			if got, left := take(ledgers[0], tenantA, "20261103", 3, 50); got != 0 || left != 0 {
-				t.Errorf("of a lowered limit: %d, %d left", got, left)
-			}
-			for _, other := range [][2]string{{string(tenantB), "20261103"}, {string(tenantA), "20261104"}} {
-				if got, left := take(ledgers[1], domain.TenantID(other[0]), other[1], 4, 5); got != 4 || left != 1 {
-					t.Errorf("%v: %d, %d left", other, got, left)
-				}
-			}
-			if _, _, err := ledgers[0].Take(t.Context(), "*", "20261103", 1, 1); domain.KindOf(err) != domain.Bug {
-				t.Errorf("any tenant: %v", err)
-			}
-			ctx, cancel := context.WithCancel(t.Context())
-			cancel()
-			if _, _, err := ledgers[0].Take(ctx, tenantA, "20261105", 1, 1); domain.KindOf(err) != domain.Unavailable {
-				t.Errorf("an ended context: %v", err)
-			}
-		})
-	}
+		}
+		if _, _, err := ledgers[0].Take(t.Context(), "*", "20261103", 1, 1); domain.KindOf(err) != domain.Bug {
+			t.Errorf("any tenant: %v", err)
+		}
+		ctx, cancel := context.WithCancel(t.Context())
+		cancel()
+		if _, _, err := ledgers[0].Take(ctx, tenantA, "20261105", 1, 1); domain.KindOf(err) != domain.Unavailable {
+			t.Errorf("an ended context: %v", err)
+		}
+	})
 }
 
 // What was taken survives a restart of the log.

@@ -58,49 +58,42 @@ func schedules(t testing.TB, b *streams.Broker, count uint64) {
 // not handed out.
 func TestScheduledWorkComesAtItsTime(t *testing.T) {
 	t.Parallel()
-	for name, log := range map[string]func(t *testing.T) *streams.Broker{
-		"one node":    func(t *testing.T) *streams.Broker { return oneNode(t, streams.Strict) },
-		"three nodes": func(t *testing.T) *streams.Broker { return threeNodes(t) },
-	} {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			b := log(t)
-			w := labour(t, b)
-			request := func(text string) streams.Delivery {
-				return w.expect(t, send(t, b, number, text))[0]
-			}
-			soonest, overdue, moved, gone := request("soon"), request("overdue"), request("moved"), request("taken back")
-			years := time.Now().AddDate(7, 0, 0)
-			at := time.Now().Add(5 * time.Second).Truncate(time.Second) // what is taken back must be so before that
-			schedule(t, b, soonest, at)
-			schedule(t, b, moved, years)
-			schedule(t, b, gone, at)
-			schedule(t, b, overdue, time.Now().Add(-time.Hour))
-			schedules(t, b, 4)
-			if err := b.Unschedule(t.Context(), gone.Event.Key); err != nil {
-				t.Fatal(err)
-			}
-			finish(t, w.due(t, overdue))
-			first := w.due(t, soonest)
-			if now := time.Now(); now.Before(at) || now.After(at.Add(5*time.Second)) {
-				t.Errorf("handed out at %s, want %s", now, at)
-			}
-			schedules(t, b, 2) // one far ahead, one that is not done
-			finish(t, first)
-			schedules(t, b, 1)
-			if err := b.Schedule(t.Context(), moved, time.Now()); err != nil {
-				t.Fatal(err)
-			}
-			finish(t, w.due(t, moved))
-			schedules(t, b, 0)
-			if err := b.Unschedule(t.Context(), gone.Event.Key); err != nil {
-				t.Errorf("taking back what is not there: %v", err)
-			}
-			if len(w.handed) != 0 {
-				t.Errorf("%d more", len(w.handed))
-			}
-		})
-	}
+	oneAndThree(t, func(t *testing.T, b *streams.Broker) {
+		w := labour(t, b)
+		request := func(text string) streams.Delivery {
+			return w.expect(t, send(t, b, number, text))[0]
+		}
+		soonest, overdue, moved, gone := request("soon"), request("overdue"), request("moved"), request("taken back")
+		years := time.Now().AddDate(7, 0, 0)
+		at := time.Now().Add(5 * time.Second).Truncate(time.Second) // what is taken back must be so before that
+		schedule(t, b, soonest, at)
+		schedule(t, b, moved, years)
+		schedule(t, b, gone, at)
+		schedule(t, b, overdue, time.Now().Add(-time.Hour))
+		schedules(t, b, 4)
+		if err := b.Unschedule(t.Context(), gone.Event.Key); err != nil {
+			t.Fatal(err)
+		}
+		finish(t, w.due(t, overdue))
+		first := w.due(t, soonest)
+		if now := time.Now(); now.Before(at) || now.After(at.Add(5*time.Second)) {
+			t.Errorf("handed out at %s, want %s", now, at)
+		}
+		schedules(t, b, 2) // one far ahead, one that is not done
+		finish(t, first)
+		schedules(t, b, 1)
+		if err := b.Schedule(t.Context(), moved, time.Now()); err != nil {
+			t.Fatal(err)
+		}
+		finish(t, w.due(t, moved))
+		schedules(t, b, 0)
+		if err := b.Unschedule(t.Context(), gone.Event.Key); err != nil {
+			t.Errorf("taking back what is not there: %v", err)
+		}
+		if len(w.handed) != 0 {
+			t.Errorf("%d more", len(w.handed))
+		}
+	})
 }
 
 // What is scheduled survives a process that dies, and one whose time passed

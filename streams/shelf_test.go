@@ -41,59 +41,52 @@ func onShelf(t testing.TB, b *streams.Broker, s streams.Shelf) (all []streams.De
 // it is taken off, and what is older and still due is told.
 func TestShelf(t *testing.T) {
 	t.Parallel()
-	for name, log := range map[string]func(t *testing.T) *streams.Broker{
-		"one node":    func(t *testing.T) *streams.Broker { return oneNode(t, streams.Strict) },
-		"three nodes": func(t *testing.T) *streams.Broker { return threeNodes(t) },
-	} {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			b := log(t)
-			w := labour(t, b)
-			var due []streams.Delivery
-			for i := range 6 {
-				d := w.expect(t, send(t, b, number, fmt.Sprint(i)))[0]
-				schedule(t, b, d, time.Now())
-				due = append(due, w.due(t, d))
-			}
-			lane := domain.Lane(number)
-			if full, err := b.Shelves(t.Context(), lane); err != nil || len(full) != 0 {
-				t.Fatalf("shelves %v, %v", full, err)
-			}
-			s := streams.Shelf{Tenant: tenantA, Number: number}
-			bulk := streams.Shelf{Tenant: tenantA, Number: number, Bulk: true}
-			shelve(t, b, bulk, due[5])
-			places := shelve(t, b, s, due[2:5]...) // the first two are being worked
-			waitFor(t, "the acknowledgements", func() bool {
-				_, err := stream(t, b, "SCHED").GetMsg(t.Context(), due[5].Order)
-				return err != nil
-			})
-			full, err := b.Shelves(t.Context(), lane)
-			slices.SortFunc(full, func(a, _ streams.Shelf) int { return map[bool]int{false: -1, true: 1}[a.Bulk] })
-			bulk.First, s.First, s.Older = due[5].Order, due[2].Order, due[1].Order
-			if err != nil || !slices.Equal(full, []streams.Shelf{s, bulk}) {
-				t.Fatalf("shelves %+v, %v, want %+v", full, err, []streams.Shelf{s, bulk})
-			}
-			read := onShelf(t, b, s)
-			if len(read) != 3 {
-				t.Fatalf("%d on the shelf", len(read))
-			}
-			for i, d := range read {
-				want := due[2+i]
-				if !d.Due || d.Err != nil || d.Place != places[i] || d.Order != want.Order || d.Event.ID != want.Event.ID ||
-					d.Event.Position != want.Event.Position || d.Event.Key != want.Event.Key || string(d.Raw) != string(want.Raw) {
-					t.Errorf("read %+v, want %+v", d, want)
-				}
-			}
-			for range 2 { // a repeat is harmless
-				if err := b.Unshelve(t.Context(), places[1]); err != nil {
-					t.Fatal(err)
-				}
-			}
-			if read := onShelf(t, b, s); len(read) != 2 || read[0].Place != places[0] || read[1].Place != places[2] {
-				t.Errorf("left %+v", read)
-			}
+	oneAndThree(t, func(t *testing.T, b *streams.Broker) {
+		w := labour(t, b)
+		var due []streams.Delivery
+		for i := range 6 {
+			d := w.expect(t, send(t, b, number, fmt.Sprint(i)))[0]
+			schedule(t, b, d, time.Now())
+			due = append(due, w.due(t, d))
+		}
+		lane := domain.Lane(number)
+		if full, err := b.Shelves(t.Context(), lane); err != nil || len(full) != 0 {
+			t.Fatalf("shelves %v, %v", full, err)
+		}
+		s := streams.Shelf{Tenant: tenantA, Number: number}
+		bulk := streams.Shelf{Tenant: tenantA, Number: number, Bulk: true}
+		shelve(t, b, bulk, due[5])
+		places := shelve(t, b, s, due[2:5]...) // the first two are being worked
+		waitFor(t, "the acknowledgements", func() bool {
+			_, err := stream(t, b, "SCHED").GetMsg(t.Context(), due[5].Order)
+			return err != nil
 		})
-	}
+		full, err := b.Shelves(t.Context(), lane)
+		slices.SortFunc(full, func(a, _ streams.Shelf) int { return map[bool]int{false: -1, true: 1}[a.Bulk] })
+		bulk.First, s.First, s.Older = due[5].Order, due[2].Order, due[1].Order
+		if err != nil || !slices.Equal(full, []streams.Shelf{s, bulk}) {
+			t.Fatalf("shelves %+v, %v, want %+v", full, err, []streams.Shelf{s, bulk})
+		}
+		read := onShelf(t, b, s)
+		if len(read) != 3 {
+			t.Fatalf("%d on the shelf", len(read))
+		}
+		for i, d := range read {
+			want := due[2+i]
+			if !d.Due || d.Err != nil || d.Place != places[i] || d.Order != want.Order || d.Event.ID != want.Event.ID ||
+				d.Event.Position != want.Event.Position || d.Event.Key != want.Event.Key || string(d.Raw) != string(want.Raw) {
+				t.Errorf("read %+v, want %+v", d, want)
+			}
+		}
+		for range 2 { // a repeat is harmless
+			if err := b.Unshelve(t.Context(), places[1]); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if read := onShelf(t, b, s); len(read) != 2 || read[0].Place != places[0] || read[1].Place != places[2] {
+			t.Errorf("left %+v", read)
+		}
+	})
 }
 
 // What is on a shelf survives a kill, and keeps hot whatever was recorded since

@@ -154,6 +154,19 @@ func freePorts(t testing.TB, n int) (ports []int) {
 	return nil
 }
 
+// oneAndThree tests on a log of one node, and on one of three.
+func oneAndThree(t *testing.T, test func(*testing.T, *streams.Broker)) {
+	for name, open := range map[string]func(*testing.T) *streams.Broker{
+		"one node":    func(t *testing.T) *streams.Broker { return oneNode(t, streams.Strict) },
+		"three nodes": func(t *testing.T) *streams.Broker { return threeNodes(t) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			test(t, open(t))
+		})
+	}
+}
+
 // waitFor polls a fact that has no signal of its own.
 func waitFor(t testing.TB, what string, is func() bool) {
 	t.Helper()
