@@ -161,7 +161,7 @@ func (c collection) deleteSQL() string {
 // row returns the values of a document's columns. A document that lacks a
 // member, or has something else there, is in no index over it.
 func (c collection) row(d projections.Doc) ([]any, error) {
-	row := append(make([]any, 0, 4+len(c.keys)+len(c.sorts)), hash(d.ID), d.ID, int64(d.Last), string(d.Body))
+	row := append(make([]any, 0, c.width()), hash(d.ID), d.ID, int64(d.Last), string(d.Body))
 	values, err := members(d.Body, c.members)
 	if err != nil {
 		return nil, err
